@@ -1,0 +1,122 @@
+"""The study file as a whole. A default stands on its field and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from rltune.config.evaluation import EvaluationConfig
+from rltune.config.executor import ExecutorConfig
+from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig
+from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
+from rltune.config.trainer import TrainerConfig
+from rltune.errors import InputError, Problem
+from rltune.pruners import SEVERAL_OBJECTIVES
+from rltune.space.wording import found
+
+
+class ProtocolConfig(Section):
+    """How far a winner is tested. None: as the protocol of that name says.
+
+    Attributes:
+        name: `simple` searches only, `full` runs the default first and the best again on fresh seeds, `auto` is `full`
+            where the search space names defaults and there are trials enough.
+        baseline_seeds: Runs of the default before the search.
+        finalists: How many of the best are run again.
+        final_seeds: Fresh seeds for each of them.
+    """
+
+    name: Literal["auto", "simple", "full"] = "auto"
+    baseline_seeds: Whole | None = None
+    finalists: Whole | None = None
+    final_seeds: Count | None = None
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        return {"name": given} if isinstance(given, str) else super().normalise(given)
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and safe_name(value) != value:
+        allowed = "may hold letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 100"
+        raise wrong(f"{allowed}; found {found(value)}", f"write {safe_name(value)}")
+    return value
+
+
+def safe_name(text: str) -> str:
+    """A text as the name of a study: `My study (2)` becomes `My-study-2`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-").rstrip("-")[:100] or "study"
+
+
+def _storage(value: Any) -> Any:
+    if isinstance(value, str) and value != "journal" and not re.match(r"[a-z][a-z0-9+]*://", value):
+        raise wrong(f"must be journal or a URL, found {found(value)}", "as in sqlite:///study.db")
+    return value
+
+
+class StudyConfig(Section):
+    """A whole study file.
+
+    Attributes:
+        name: The study's name, and its folder's; the file's own where it has none.
+        algorithm: The sampler.
+        n_trials: In all, over every session.
+        timeout_hours: Time for the whole study.
+        seed: From which every random number of the study follows.
+        search_space: What may vary, as `rltune.space.SearchSpace.from_mapping` takes it.
+        constraints: Expressions over parameters that every configuration fulfils.
+        derived: Values that follow from parameters, as expressions by name.
+        max_failures_in_a_row: So many end the study.
+        storage: `journal` for a file in the study's folder, or a database's URL.
+        out: The folder that study folders are made in.
+    """
+
+    name: Annotated[str, BeforeValidator(_name)] = "study"
+    algorithm: AlgorithmConfig = AlgorithmConfig(name="auto")
+    n_trials: Count = 100
+    timeout_hours: Positive | None = None
+    seed: Whole = 0
+    trainer: TrainerConfig
+    search_space: dict[str, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
+    constraints: Texts = ()
+    derived: dict[str, Any] = Field(default_factory=dict)
+    evaluation: EvaluationConfig = Field(examples=["{metric: validation_loss, direction: minimize}"])
+    pruner: PrunerConfig = PrunerConfig(name="none")
+    guards: Annotated[tuple[GuardConfig, ...], Field(strict=False)] = (GuardConfig(name="divergence"),)
+    executor: ExecutorConfig = ExecutorConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    max_failures_in_a_row: Count = 10
+    storage: Annotated[str, BeforeValidator(_storage)] = "journal"
+    out: str = "runs"
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
+        yield from _space_problems(given)
+        yield from _several_objectives(given)
+
+
+def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
+    space, constraints, derived = given.get("search_space"), given.get("constraints", ()), given.get("derived", {})
+    if not (isinstance(space, Mapping) and isinstance(constraints, list | tuple) and isinstance(derived, Mapping)):
+        return
+    from rltune.space import SearchSpace
+
+    try:
+        SearchSpace.from_mapping(space, constraints, derived)
+    except InputError as error:
+        yield from error.problems
+
+
+def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
+    evaluation, pruner = given.get("evaluation"), given.get("pruner")
+    name = pruner.get("name") if isinstance(pruner, Mapping) else pruner
+    if not isinstance(evaluation, Mapping) or not isinstance(name, str) or name in SEVERAL_OBJECTIVES:
+        return
+    secondary = evaluation.get("secondary_metrics")
+    if isinstance(secondary, list | tuple | Mapping) and secondary:
+        message = f"`{name}` compares trials by one number, and this study has {len(secondary) + 1} objectives"
+        hint = "use evaluation.early_stopping, which goes by the primary metric, or turn the secondary metrics into "
+        yield Problem(("pruner",), message, hint + "evaluation.constraints")

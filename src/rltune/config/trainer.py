@@ -1,0 +1,143 @@
+"""What runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+
+from rltune.config.section import Count, Section, Texts, wrong
+from rltune.errors import Problem
+from rltune.space.wording import found
+
+
+class MetricsConfig(Section):
+    """Where a command's metrics are read: `jsonl`, `{stdout: json}`, `{stdout: PATTERN}`, `{tensorboard: FOLDER}`.
+
+    Attributes:
+        source: The kind of place.
+        where: The pattern or `json` for `stdout`, the folder for `tensorboard`, a file for `jsonl`; None where the
+            source has its own.
+    """
+
+    source: Literal["jsonl", "stdout", "tensorboard"] = "jsonl"
+    where: str | None = None
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        sources = ("jsonl", "stdout", "tensorboard")
+        if isinstance(given, str):
+            given = {given: None}
+        if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in sources:
+            named = next(iter(given)) if isinstance(given, Mapping) and len(given) == 1 else given
+            hint = 'as in jsonl, {stdout: json}, {stdout: "loss=(?P<loss>.+)"} or {tensorboard: logs}'
+            raise wrong(f"must be one of {', '.join(sources)}, found {found(named)}", hint)
+        ((source, where),) = given.items()
+        if where is None and source != "jsonl":
+            raise wrong(f"`{source}` says nothing about where", f"as in {{{source}: {_WHERE[source]}}}")
+        return {"source": source, "where": where}
+
+    @model_serializer
+    def _flat(self) -> Any:
+        return self.source if self.where is None else {self.source: self.where}
+
+
+_WHERE = {"stdout": "json", "tensorboard": "logs"}
+
+
+def _function(value: Any) -> Any:
+    if callable(value):
+        return value
+    if not isinstance(value, str):
+        raise wrong(f"must name a function, found {found(value)}", "as in pkg.module:train")
+    if re.search(r"\.py:|/", value):
+        module = value.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
+        name = value.partition(":")[2] or "train"
+        raise wrong(f"must name a module, not a file, found {found(value)}", f"write {module}:{name}")
+    if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
+        module, _, name = value.rpartition(".")
+        hint = f"write {module}:{name}" if module and re.fullmatch(r"[\w.]+", value) else "as in pkg.module:train"
+        raise wrong(f"must be module:function, found {found(value)}", hint)
+    return value
+
+
+def _command(value: Any) -> Any:
+    if isinstance(value, str):
+        words = ", ".join(f'"{w}"' if re.search(r"[\s{}\[\],:#]", w) else w for w in _split(value))
+        raise wrong(f"must be a list of words, found {found(value)}", f"write [{words}]")
+    if isinstance(value, Sequence) and not value:
+        raise wrong("must not be empty", "as in [python, train.py]")
+    return [_word(item) for item in value] if isinstance(value, Sequence) else value
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _word(value: Any) -> Any:
+    """Numbers are fine as words of a command; `true` is not, since nobody knows which spelling was meant."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _environment(value: Any) -> Any:
+    return {name: _word(text) for name, text in value.items()} if isinstance(value, Mapping) else value
+
+
+def _base_config(value: Any) -> Any:
+    if isinstance(value, str | Mapping):
+        return value
+    raise wrong(f"must be the path of a config file, or a mapping, found {found(value)}")
+
+
+class TrainerConfig(Section):
+    """What runs: exactly one of `function` and `command`. Paths are relative to where rltune was started.
+
+    Attributes:
+        function: `module:function`, or from Python the function itself.
+        command: The words of a command; `{config}` and the like are filled in for each trial.
+        config: The trainer's own configuration, which a trial's parameters are put into: a file, or the mapping itself.
+        metrics: Where a command's metrics are read.
+        env: Environment variables of the trial's process.
+        cwd: The folder that the trial's process starts in; None for the one where rltune was started.
+        horizon: The step at which a full run ends.
+    """
+
+    function: Annotated[Any, BeforeValidator(_function)] = None
+    command: Annotated[Texts | None, BeforeValidator(_command)] = None
+    config: Annotated[Any, BeforeValidator(_base_config)] = None
+    metrics: MetricsConfig = MetricsConfig()
+    env: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
+    cwd: str | None = None
+    horizon: Count | None = None
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        if callable(given):
+            return {"function": given}
+        if isinstance(given, str):
+            hint = f"write trainer: {{function: {given}}}" if ":" in given else "write trainer: {command: [...]}"
+            raise wrong(f"must be a mapping, found {found(given)}", hint)
+        return super().normalise(given)
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
+        named = [name for name in ("function", "command") if given.get(name) is not None]
+        if not named:
+            yield Problem((), "has neither function nor command", 'as in function: "pkg.module:train"')
+        if len(named) > 1:
+            yield Problem(("command",), "stands beside function", "keep the one that should run")
+        if named == ["function"] and "metrics" in given:
+            yield Problem(("metrics",), "is for a command", "a function reports its metrics itself")
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.function is not None:
+            del fields["metrics"]
+        return fields

@@ -1,0 +1,40 @@
+"""Trials one after another in this very process: for a debugger, for tests, for functions that cost nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rltune.types import Brain, Cause, Decision, Idle, Measurement, Outcome, Trainer, TrialStopped, Usage
+from rltune.worker import attempt
+
+
+@dataclass(frozen=True)
+class InlineExecutor:
+    """Runs each trial to its end before the next is suggested.
+
+    No isolation: what a trial breaks stays broken, and its memory is not measured.
+    """
+
+    def run(self, brain: Brain, trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -> None:
+        prepare = getattr(trainer, "prepare", None)
+        if prepare is not None:
+            prepare()
+        while not should_stop():
+            suggestion = brain.suggest()
+            if isinstance(suggestion, Idle):
+                return
+            number, begin = suggestion.number, time.monotonic()
+            stopping = False
+
+            def report(measurement: Measurement, number: int = number) -> None:
+                nonlocal stopping
+                stopping = should_stop()
+                if brain.observe(number, measurement) is Decision.STOP or stopping:
+                    raise TrialStopped
+
+            outcome = attempt(trainer, suggestion, report)
+            if stopping and outcome.stopped:
+                outcome = Outcome(Cause.INTERRUPTED, "the study was stopped while the trial ran")
+            brain.finish(number, replace(outcome, usage=Usage(time.monotonic() - begin)))

@@ -1,0 +1,107 @@
+"""Which trial comes next: baseline, then search, then finals.
+
+A pure function of the trials so far, so a study that was killed in any phase goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from rltune.analysis.selection import finalists
+from rltune.objective import Constraint, Objective
+from rltune.protocol.seeds import SeedLedger
+from rltune.records import TrialRecord, originals
+from rltune.types import Idle, Purpose
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial to run.
+
+    Attributes:
+        params: The configuration; None to ask the sampler.
+    """
+
+    purpose: Purpose
+    seed: int
+    params: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study, in phases.
+
+    Attributes:
+        n_search: Trials that the sampler proposes; the default configuration, where there is one, is the first of them
+            unless it is run as the baseline.
+        default: The user's own configuration; None where the space names none.
+        baseline_seeds: Runs of the default before the search.
+        finalists: How many of the best are run again.
+        final_seeds: Fresh seeds for each finalist and for the default.
+    """
+
+    objectives: Sequence[Objective]
+    constraints: Sequence[Constraint]
+    seeds: SeedLedger
+    n_search: int
+    default: Mapping[str, Any] | None = None
+    baseline_seeds: int = 0
+    finalists: int = 0
+    final_seeds: int = 0
+
+    @property
+    def n_finals(self) -> int:
+        arms = self.finalists + (self.default is not None)
+        return arms * self.final_seeds if self.finalists else 0
+
+    @property
+    def n_trials(self) -> int:
+        return self.baseline_seeds + self.n_search + self.n_finals
+
+    def next(self, records: Sequence[TrialRecord], *, search_is_over: bool = False) -> Request | Idle:
+        """What to run next.
+
+        Args:
+            records: Every trial so far, running ones included.
+            search_is_over: Time for the search is up: whatever runs may end, then come the finals.
+        """
+        begun = originals(records)
+        n_baseline = sum(r.purpose is Purpose.BASELINE for r in begun)
+        n_search = sum(r.purpose is Purpose.SEARCH for r in begun)
+        seed = self.seeds.search(n_baseline + n_search)
+        if n_baseline < self.baseline_seeds:
+            return Request(Purpose.BASELINE, seed, self.default)
+        if n_search < self.n_search and not search_is_over:
+            first_is_default = n_search == 0 and not self.baseline_seeds
+            return Request(Purpose.SEARCH, seed, self.default if first_is_default else None)
+        if not self.finalists:
+            return Idle.WAIT if _any_running(records) else Idle.DONE
+        if _any_running(r for r in records if r.purpose is not Purpose.FINAL):
+            return Idle.WAIT
+        return self._next_final(records)
+
+    def _next_final(self, records: Sequence[TrialRecord]) -> Request | Idle:
+        """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""
+        searched = [r for r in records if r.purpose is not Purpose.FINAL]
+        arms = [r.params for r in finalists(searched, self.objectives, self.finalists, exclude=self.default)]
+        if self.default is not None:
+            arms.append(dict(self.default))
+        run = {(_key(r.params), r.seed) for r in records if r.purpose is Purpose.FINAL}
+        for index in range(self.final_seeds if arms else 0):
+            for params in arms:
+                seed = self.seeds.select(index)
+                if (_key(params), seed) not in run:
+                    return Request(Purpose.FINAL, seed, params)
+        return Idle.WAIT if _any_running(records) else Idle.DONE
+
+
+def _any_running(records: Any) -> bool:
+    return any(r.state is TrialState.RUNNING for r in records)
+
+
+def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())

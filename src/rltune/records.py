@@ -1,0 +1,192 @@
+"""The read model of a trial: the only file that knows the keys under which rltune keeps facts in an Optuna study."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from rltune.types import Cause, Purpose
+
+_PURPOSE = "purpose"
+_SEED = "seed"
+_RETRY_OF = "retry_of"
+_CAUSE = "cause"
+_MESSAGE = "message"
+_METRICS = "metrics"
+_STOPPED_BY = "stopped_by"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as it stands.
+
+    Attributes:
+        params: The active parameters by dotted name, as the sampler chose them; derived values are not in it.
+        seed: The trainer's seed; None for a trial that somebody else put into the study.
+        values: One number an objective; None unless the trial is complete, or pruned with a value.
+        metrics: The last value of every metric, those measured from outside among them.
+        curve: The first objective by step.
+        violations: By how much each constraint is missed, by its name; at most 0 where it holds.
+        stopped_by: The rule that ended a trial before its time.
+        retry_of: The trial that this one repeats.
+    """
+
+    number: int
+    state: TrialState
+    purpose: Purpose
+    params: Mapping[str, Any]
+    seed: int | None = None
+    values: tuple[float, ...] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[int, float] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    cause: Cause | None = None
+    message: str = ""
+    stopped_by: str | None = None
+    retry_of: int | None = None
+    started: dt.datetime | None = None
+    finished: dt.datetime | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it is complete and misses no constraint."""
+        return self.state is TrialState.COMPLETE and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time, so far or in all."""
+        if self.started is None:
+            return None
+        end = self.finished or dt.datetime.now()  # noqa: DTZ005 - Optuna's times are naive local ones
+        return (end - self.started).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """Strict JSON: a NaN or an infinity becomes text."""
+        return {
+            "number": self.number,
+            "state": self.state.name.lower(),
+            "purpose": self.purpose.value,
+            "params": dict(self.params),
+            "seed": self.seed,
+            "values": None if self.values is None else [_number(v) for v in self.values],
+            "metrics": {name: _number(v) for name, v in self.metrics.items()},
+            "curve": {str(step): _number(v) for step, v in self.curve.items()},
+            "violations": {name: _number(v) for name, v in self.violations.items()},
+            "feasible": self.feasible,
+            "cause": self.cause and self.cause.value,
+            "message": self.message,
+            "stopped_by": self.stopped_by,
+            "retry_of": self.retry_of,
+            "started": self.started and self.started.isoformat(timespec="milliseconds"),
+            "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
+            "seconds": self.seconds,
+        }
+
+
+def attributes(purpose: Purpose, seed: int | None, retry_of: int | None = None) -> dict[str, Any]:
+    """What a trial is created with."""
+    attrs: dict[str, Any] = {_PURPOSE: purpose.value}
+    if seed is not None:
+        attrs[_SEED] = seed
+    if retry_of is not None:
+        attrs[_RETRY_OF] = retry_of
+    return attrs
+
+
+def write_start(trial: optuna.Trial, purpose: Purpose, seed: int) -> None:
+    """Completes what is missing on a trial that somebody else put into the study."""
+    for key, value in attributes(purpose, seed).items():
+        if key not in trial.user_attrs:
+            trial.set_user_attr(key, value)
+
+
+def write_end(
+    trial: optuna.Trial,
+    metrics: Mapping[str, float],
+    cause: Cause | None = None,
+    message: str = "",
+    stopped_by: str | None = None,
+) -> None:
+    """Everything about a trial's end that Optuna has no field for; call it before the trial is told."""
+    if metrics:
+        trial.set_user_attr(_METRICS, dict(metrics))
+    if cause is not None:
+        trial.set_user_attr(_CAUSE, cause.value)
+        trial.set_user_attr(_MESSAGE, message)
+    if stopped_by is not None:
+        trial.set_user_attr(_STOPPED_BY, stopped_by)
+
+
+def from_trial(trial: FrozenTrial) -> TrialRecord:
+    attrs = trial.user_attrs
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state,
+        purpose=Purpose(attrs.get(_PURPOSE, Purpose.SEARCH.value)),
+        params=dict(trial.params),
+        seed=attrs.get(_SEED),
+        values=None if trial.values is None else tuple(trial.values),
+        metrics=attrs.get(_METRICS, {}),
+        curve=dict(trial.intermediate_values),
+        violations=dict(trial.constraints),
+        cause=Cause(attrs[_CAUSE]) if _CAUSE in attrs else None,
+        message=attrs.get(_MESSAGE, ""),
+        stopped_by=attrs.get(_STOPPED_BY),
+        retry_of=attrs.get(_RETRY_OF),
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+    )
+
+
+def trial_id(study: optuna.Study, number: int) -> int:
+    """Optuna's storages count trials over all studies; a study counts its own."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
+def read(study: optuna.Study, number: int) -> TrialRecord:
+    """One trial as it stands."""
+    return from_trial(study._storage.get_trial(trial_id(study, number)))
+
+
+def load(study: optuna.Study) -> list[TrialRecord]:
+    """Every trial of the study, by number."""
+    return [from_trial(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
+    """How many trials came before this one, retries not counted; a retry has the ordinal of what it repeats.
+
+    It is what samplers are seeded by: a study that was killed and resumed proposes what it would have proposed.
+    """
+    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    root = trial
+    while (origin := root.user_attrs.get(_RETRY_OF)) is not None:
+        root = trials[origin]
+    return sum(_RETRY_OF not in t.user_attrs for t in trials[: root.number])
+
+
+def originals(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials that count against the budget: all but the retries."""
+    return [r for r in records if r.retry_of is None]
+
+
+def effective(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials that say something about a configuration: all but those that a retry replaces."""
+    records = list(records)
+    replaced = {r.retry_of for r in records}
+    return [r for r in records if r.number not in replaced]
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

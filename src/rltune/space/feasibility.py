@@ -1,0 +1,118 @@
+"""Whether a space has anything in it, found out before a study starts, and which constraint is to blame.
+
+A region with few combinations is tried whole, so that its verdict is a proof. Any other is tried at its corners and
+at random; a region of which 10,000 draws find nothing is refused, since no sampler would get far in it either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from rltune.errors import Key, Problem, SpaceError
+from rltune.space.regions import LISTED, Region, Values
+from rltune.space.rules import Rule
+from rltune.space.wording import listed
+
+FEW_DRAWS = 200  # enough to come upon a division by zero among a few values
+MANY_DRAWS = 10_000
+
+
+class _Tally:
+    """Which rules held for which of the combinations that were tried."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.errors: dict[Key, Problem] = {}
+        self.held: list[tuple[bool, ...]] = []
+        self.was_active: set[str] = set()
+
+    def add(self, values: Mapping[str, object]) -> None:
+        self.was_active.update(values)
+        self.held.append(tuple(self._check(rule, values) for rule in self.region.rules))
+
+    def _check(self, rule: Rule, values: Mapping[str, object]) -> bool:
+        try:
+            return rule.check(values)
+        except SpaceError as error:
+            key = ("constraints", rule.index)
+            self.errors.setdefault(key, Problem(key, error.problems[0].message, error.problems[0].hint))
+            return False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether more draws would not change the verdict."""
+        return bool(self.errors) or (any(map(all, self.held)) and self.was_active >= self.region.parameters.keys())
+
+
+def region_problems(regions: Iterable[Region]) -> list[Problem]:
+    """What makes a region empty, a condition vain or an expression fail."""
+    problems: list[Problem] = []
+    for region in regions:
+        if region.rules or any(parameter.when for parameter in region.parameters.values()):
+            try:
+                problems += _problems_of(region)
+            except SpaceError as error:  # a condition that cannot be computed
+                problems += error.problems
+    return problems
+
+
+def _problems_of(region: Region) -> list[Problem]:
+    tally = _Tally(region)
+    free = Region(region.parameters, (), region.constants)
+    exact = region.n_combinations is not None and region.n_combinations <= LISTED
+    for values in _all(free) if exact else _some(free):
+        tally.add(values)
+        if not exact and len(tally.held) > FEW_DRAWS and tally.is_settled:
+            break
+    tried = f"all {len(tally.held):,} combinations" if exact else f"{len(tally.held):,} draws"
+    tried += f" of {listed(region.parameters)} were tried"
+    if tally.errors:
+        return list(tally.errors.values())
+    return _vain_conditions(tally, tried) or _blame(tally, tried)
+
+
+def _all(region: Region) -> Iterator[Values]:
+    return region.parts(lambda parameter: [parameter.value_at(index) for index in range(parameter.n_values or 0)])
+
+
+def _some(region: Region) -> Iterator[Values]:
+    """Both ends of every parameter together, corners at random, then draws from the prior."""
+    rng = np.random.default_rng(0)
+    sources = [lambda: 0.0, lambda: 1.0, *[lambda: float(rng.integers(2))] * (FEW_DRAWS // 4), *[rng.random] * MANY_DRAWS]
+    for uniform in sources:
+        values = region.draw(uniform, {})
+        if values is not None:
+            yield values
+
+
+def _vain_conditions(tally: _Tally, tried: str) -> list[Problem]:
+    return [
+        Problem(("search_space", name, "when"), f"`{parameter.when}` never holds, so this is never active", tried)
+        for name, parameter in tally.region.parameters.items()
+        if name not in tally.was_active
+        and all(each in tally.was_active for each in (parameter.when.names if parameter.when else ())
+                if each in tally.region.parameters)
+    ]  # fmt: skip
+
+
+def _blame(tally: _Tally, tried: str) -> list[Problem]:
+    """The constraint that nothing satisfies, else the pair that nothing satisfies, else all together."""
+    if any(map(all, tally.held)):
+        return []
+    rules: Sequence[Rule] = tally.region.rules
+    never = [rule for place, rule in enumerate(rules) if not any(held[place] for held in tally.held)]
+    if never:
+        return [_problem(rule, f"no configuration satisfies `{rule.expression}`", tried) for rule in never]
+    for (a, first), (b, second) in combinations(enumerate(rules), 2):
+        if not any(held[a] and held[b] for held in tally.held):
+            message = f"no configuration satisfies both `{first.expression}` and `{second.expression}`"
+            return [_problem(second, message, tried)]
+    together = listed(rule.expression for rule in rules)
+    return [_problem(rules[-1], f"no configuration satisfies all of {together} at once", tried)]
+
+
+def _problem(rule: Rule, message: str, tried: str) -> Problem:
+    return Problem(("constraints", rule.index), message, tried)

@@ -1,0 +1,368 @@
+"""What may vary: a float, an integer or a choice. Each is a value that cannot be wrong.
+
+A parameter knows four views of itself, and every part of the search space is built from them:
+
+=============  =======================================================================================
+distribution   Optuna's, for suggestions and the journal
+unit interval  `from_unit`, `to_unit`: u uniform on [0, 1] gives the prior (uniform, or log-uniform)
+values         `n_values`, `value_at`: the finite set that can be drawn; None for a continuous float
+grid           `n_grid_points`, `grid_points`: what a grid search runs; None where that is undecided
+=============  =======================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from rltune.errors import Problem, SpaceError
+from rltune.space.expressions import Expression
+from rltune.space.validation import (
+    TOLERANCE,
+    as_float,
+    as_int,
+    choice_problems,
+    condition_problems,
+    decimal,
+    plain,
+    range_problems,
+    same,
+    scale_problems,
+    step_problems,
+)
+from rltune.space.wording import found, listed
+from rltune.types import Scalar
+
+
+class NoDefault(Enum):
+    """Stands for "no default", since null can be a choice."""
+
+    NO_DEFAULT = "no default"
+
+
+NO_DEFAULT: Final = NoDefault.NO_DEFAULT
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number from `low` to `high`, both included; `low == high` is a constant.
+
+    Attributes:
+        log: Search on a logarithmic scale.
+        step: Only low, low + step, low + 2 step … up to `high`; excludes `log`.
+        default: What the user has today.
+        when: The parameter is active where this holds; None is always.
+        n_points: How many points a grid search takes, evenly spaced on the parameter's scale, ends included.
+            It changes nothing for other samplers.
+
+    Raises:
+        SpaceError: With every contradiction found, keyed as in a study file (`min`, `max`, `default` …).
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    default: float | NoDefault = NO_DEFAULT
+    when: Expression | None = None
+    n_points: int | None = None
+    distribution: FloatDistribution = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        problems: list[Problem] = []
+        low, high = as_float("min", self.low, problems), as_float("max", self.high, problems)
+        step = None if self.step is None else as_float("step", self.step, problems)
+        if low is not None and high is not None:
+            problems += range_problems(low, high, self.log, smallest_log=0.0)
+        problems += scale_problems(self.log, step, self.n_points, self.when)
+        if not problems and low is not None and high is not None:
+            problems += step_problems(low, high, step)
+        if problems or low is None or high is None:
+            raise SpaceError(problems)
+        _set(self, low=low, high=high, step=step)
+        top = high if step is None else self.value_at(self._n_steps())
+        _set(self, distribution=FloatDistribution(low, top, log=self.log, step=step))
+        _set_default(self)
+
+    @property
+    def n_values(self) -> int | None:
+        if self.step is not None:
+            return self._n_steps() + 1
+        return 1 if self.low == self.high else None
+
+    def value_at(self, index: int) -> float:
+        """The value `index` steps above `low`, as decimal arithmetic gives it: 0.3, not 0.30000000000000004."""
+        if self.step is None or index == 0:
+            return self.low
+        return float(decimal(self.low) + index * decimal(self.step))
+
+    def _n_steps(self) -> int:
+        return 0 if self.step is None else int((decimal(self.high) - decimal(self.low)) // decimal(self.step))
+
+    @property
+    def n_grid_points(self) -> int | None:
+        return self.n_points if self.n_points is not None and self.n_values is None else self.n_values
+
+    def grid_points(self) -> Sequence[float]:
+        """Raises: ValueError: The grid of this parameter is undecided (`n_grid_points` is None)."""
+        if self.n_values is not None:
+            return [self.value_at(index) for index in range(self.n_values)]
+        if self.n_points is None:
+            raise ValueError("a continuous float has no grid without n_points")
+        return [self.from_unit(u) for u in _spaced(self.n_points)]
+
+    def from_unit(self, u: float) -> float:
+        n = self.n_values
+        if n is not None:
+            return self.value_at(min(int(u * n), n - 1))
+        if u in (0.0, 1.0):
+            return self.high if u else self.low
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return min(max(math.exp(low + u * (high - low)), self.low), self.high)
+        return min(max(self.low + u * (self.high - self.low), self.low), self.high)
+
+    def to_unit(self, value: float) -> float:
+        n = self.n_values
+        if n is not None:
+            return (self._index(value) + 0.5) / n
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return (math.log(value) - low) / (high - low)
+        return (value - self.low) / (self.high - self.low)
+
+    def _index(self, value: float) -> int:
+        if self.step is None:
+            return 0
+        return min(max(round((value - self.low) / self.step), 0), self._n_steps())
+
+    def cast(self, value: Any) -> float:
+        """`value` as a Python float, on the nearest step.
+
+        Raises:
+            SpaceError: It is no finite number.
+        """
+        problems: list[Problem] = []
+        number = as_float("value", value, problems)
+        if number is None:
+            raise SpaceError(problems)
+        on_step = self.step is not None and self.contains(number)
+        return self.value_at(self._index(number)) if on_step else number
+
+    def contains(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        if self.step is None:
+            return True
+        steps = (value - self.low) / self.step
+        return abs(steps - round(steps)) < TOLERANCE and round(steps) <= self._n_steps()
+
+    def describe(self) -> str:
+        return _describe_range(self.low, self.high, self.log, self.step)
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole number from `low` to `high`, both included; `low == high` is a constant.
+
+    Attributes:
+        log: Search on a logarithmic scale; from 1 on.
+        step: Only low, low + step, low + 2 step … up to `high`; excludes `log`.
+        default, when: As for `Float`.
+        n_points: How many points a grid search takes at most, evenly spaced on the parameter's scale, ends
+            included; without it, every value.
+
+    Raises:
+        SpaceError: As for `Float`.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+    default: int | NoDefault = NO_DEFAULT
+    when: Expression | None = None
+    n_points: int | None = None
+    distribution: IntDistribution = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        problems: list[Problem] = []
+        low, high = as_int("min", self.low, problems), as_int("max", self.high, problems)
+        step = as_int("step", self.step, problems)
+        if low is not None and high is not None:
+            problems += range_problems(low, high, self.log, smallest_log=1)
+        problems += scale_problems(self.log, None if step == 1 else step, self.n_points, self.when)
+        if problems or low is None or high is None or step is None:
+            raise SpaceError(problems)
+        _set(self, low=low, high=high, step=step)
+        _set(self, distribution=IntDistribution(low, self.value_at(self.n_values - 1), log=self.log, step=step))
+        _set_default(self)
+
+    @property
+    def n_values(self) -> int:
+        return (self.high - self.low) // self.step + 1
+
+    def value_at(self, index: int) -> int:
+        return self.low + index * self.step
+
+    @property
+    def n_grid_points(self) -> int:
+        return len(self.grid_points())
+
+    def grid_points(self) -> Sequence[int]:
+        if self.n_points is None or self.n_points >= self.n_values:
+            return range(self.low, self.high + 1, self.step)
+        if not self.log:
+            return sorted({self.value_at(round(u * (self.n_values - 1))) for u in _spaced(self.n_points)})
+        ratio = math.log(self.high / self.low)
+        return sorted({min(round(self.low * math.exp(u * ratio)), self.high) for u in _spaced(self.n_points)})
+
+    def _log_ends(self) -> tuple[float, float]:
+        """Half a unit beyond both ends, so that these are as likely as their neighbours; Optuna does the same."""
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+    def from_unit(self, u: float) -> int:
+        if not self.log:
+            return self.value_at(min(int(u * self.n_values), self.n_values - 1))
+        low, high = self._log_ends()
+        return min(max(round(math.exp(low + u * (high - low))), self.low), self.high)
+
+    def to_unit(self, value: int) -> float:
+        if not self.log:
+            return ((value - self.low) // self.step + 0.5) / self.n_values
+        low, high = self._log_ends()
+        return (math.log(value) - low) / (high - low)
+
+    def cast(self, value: Any) -> int:
+        """`value` as a Python int.
+
+        Raises:
+            SpaceError: It is no whole number.
+        """
+        problems: list[Problem] = []
+        number = as_int("value", value, problems)
+        if number is None:
+            raise SpaceError(problems)
+        return number
+
+    def contains(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def describe(self) -> str:
+        return _describe_range(self.low, self.high, self.log, None if self.step == 1 else self.step)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of a few given values: numbers, text, true, false or null.
+
+    Attributes:
+        choices: At least one, no two equal. Their order gives their places in the unit interval.
+        default, when: As for `Float`.
+
+    Raises:
+        SpaceError: As for `Float`.
+    """
+
+    choices: tuple[Scalar, ...]
+    default: Scalar | NoDefault = NO_DEFAULT
+    when: Expression | None = None
+    distribution: CategoricalDistribution = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.choices, list | tuple):
+            message = f"must be a list, got {found(self.choices)}"
+            raise SpaceError([Problem(("choices",), message, "as in `choices: [8, 16, 32]`")])
+        choices = tuple(plain(choice) for choice in self.choices)
+        problems = [*choice_problems(choices), *condition_problems(self.when)]
+        if problems:
+            raise SpaceError(problems)
+        _set(self, choices=choices, distribution=CategoricalDistribution(choices))
+        _set_default(self)
+
+    @property
+    def n_values(self) -> int:
+        return len(self.choices)
+
+    def value_at(self, index: int) -> Scalar:
+        return self.choices[index]
+
+    @property
+    def n_grid_points(self) -> int:
+        return len(self.choices)
+
+    def grid_points(self) -> Sequence[Scalar]:
+        return self.choices
+
+    def from_unit(self, u: float) -> Scalar:
+        return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+
+    def to_unit(self, value: Scalar) -> float:
+        return (self._index(value) + 0.5) / len(self.choices)
+
+    def _index(self, value: Scalar) -> int:
+        for index, choice in enumerate(self.choices):
+            if same(choice, value):
+                return index
+        message = f"must be one of {listed(self.choices)}, got {found(value)}"
+        raise SpaceError([Problem(("value",), message)])
+
+    def cast(self, value: Any) -> Scalar:
+        """The choice that equals `value`, so that 8.0 comes out as 8.
+
+        Raises:
+            SpaceError: There is none.
+        """
+        return self.choices[self._index(plain(value))]
+
+    def contains(self, value: Any) -> bool:
+        return any(same(choice, value) for choice in self.choices)
+
+    def describe(self) -> str:
+        return listed(self.choices)
+
+
+Parameter: TypeAlias = Float | Int | Categorical
+
+
+def probability(parameter: Parameter, value: Any) -> float:
+    """How likely the prior is to give `value`, for a parameter with finitely many values."""
+    if isinstance(parameter, Int) and parameter.log:
+        low, high = parameter._log_ends()
+        return (math.log(value + 0.5) - math.log(value - 0.5)) / (high - low)
+    return 1 / (parameter.n_values or 1)
+
+
+def _set(parameter: Parameter, **fields: Any) -> None:
+    for name, value in fields.items():
+        object.__setattr__(parameter, name, value)
+
+
+def _set_default(parameter: Parameter) -> None:
+    """Give the default its type, or refuse it."""
+    if parameter.default is NO_DEFAULT:
+        return
+    try:
+        default = parameter.cast(parameter.default)
+    except SpaceError as error:
+        raise SpaceError(Problem(("default",), each.message, each.hint) for each in error.problems) from None
+    if not parameter.contains(default):
+        message = f"{default!r} is not in the range, {parameter.describe()}"
+        raise SpaceError([Problem(("default",), message, "widen the range, or change the default")])
+    _set(parameter, default=default)
+
+
+def _spaced(n: int) -> Iterable[float]:
+    return [index / (n - 1) for index in range(n)] if n > 1 else [0.5]
+
+
+def _describe_range(low: float, high: float, log: bool, step: float | None) -> str:
+    extra = f" in steps of {step!r}" if step is not None else ""
+    return f"{low!r} to {high!r}{extra}{' on a log scale' if log else ''}"

@@ -1,0 +1,138 @@
+"""From what a study file or a Python script says to a parameter.
+
+A mapping, as in YAML: `{type: float, min: 1e-5, max: 1e-3, log: true}`; or the guide's short form:
+`("float", 1e-5, 1e-3, {"log": True})`, `("categorical", [8, 16, 32])`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from rltune.errors import Problem, SpaceError
+from rltune.space.expressions import Expression
+from rltune.space.parameters import Categorical, Float, Int, Parameter
+from rltune.space.wording import did_you_mean, found, listed
+
+_RANGE_KEYS = {  # in a study file: in the class
+    "min": "low",
+    "max": "high",
+    "log": "log",
+    "step": "step",
+    "n_points": "n_points",
+    "default": "default",
+    "when": "when",
+}
+_CHOICE_KEYS = {"choices": "choices", "default": "default", "when": "when"}
+_KINDS: dict[str, tuple[type[Any], dict[str, str], tuple[str, ...]]] = {
+    "float": (Float, _RANGE_KEYS, ("min", "max")),
+    "int": (Int, _RANGE_KEYS, ("min", "max")),
+    "categorical": (Categorical, _CHOICE_KEYS, ("choices",)),
+}
+_OTHER_WORDS = {  # what other tools call it
+    "low": "min",
+    "lower": "min",
+    "high": "max",
+    "upper": "max",
+    "values": "choices",
+    "options": "choices",
+    "q": "step",
+    "num": "n_points",
+    "condition": "when",
+    "if": "when",
+}
+
+
+def parse_parameter(name: str, spec: Any) -> Parameter:
+    """The parameter that `spec` describes.
+
+    Raises:
+        SpaceError: With every problem found, keyed `(name, "min")` and so on.
+    """
+    try:
+        return _parse(spec)
+    except SpaceError as error:
+        raise SpaceError(problem.under(name) for problem in error.problems) from None
+
+
+def _parse(spec: Any) -> Parameter:
+    if isinstance(spec, Float | Int | Categorical):
+        return spec
+    if isinstance(spec, list | tuple):
+        spec = _from_short_form(spec)
+    if not isinstance(spec, Mapping):
+        hint = "as in `{type: float, min: 1e-5, max: 1e-3, log: true}`"
+        raise SpaceError([Problem((), f"must be a mapping, got {found(spec)}", hint)])
+    make, keys, required = _kind(spec)
+    problems = [
+        *_unknown_keys(spec, keys),
+        *(Problem((key,), "is missing", f"`type: {spec['type']}` needs {listed(required)}") for key in required
+          if key not in spec),
+    ]  # fmt: skip
+    arguments = {keys[key]: value for key, value in spec.items() if key in keys}
+    try:
+        _read_condition(arguments)
+    except SpaceError as error:
+        problems += (problem.under("when") for problem in error.problems)
+        del arguments["when"]
+    problems += _try(make, arguments, keys, required)
+    if problems:
+        raise SpaceError(problems)
+    return cast("Parameter", make(**arguments))
+
+
+def _try(
+    make: type[Any], arguments: Mapping[str, Any], keys: Mapping[str, str], required: Iterable[str]
+) -> list[Problem]:
+    """What the values themselves have wrong, as far as the missing ones let one see."""
+    if any(keys[key] not in arguments for key in required):
+        return []
+    try:
+        make(**arguments)
+    except SpaceError as error:
+        return list(error.problems)
+    return []
+
+
+def _kind(spec: Mapping[Any, Any]) -> tuple[type[Any], dict[str, str], tuple[str, ...]]:
+    kind = spec.get("type")
+    if isinstance(kind, str) and kind in _KINDS:
+        return _KINDS[kind]
+    if "type" in spec:
+        hint = did_you_mean(kind, _KINDS) if isinstance(kind, str) else ""
+        hint = "use `type: categorical` with `choices: [true, false]`" if kind in ("bool", "boolean") else hint
+        raise SpaceError([Problem(("type",), f"must be one of {listed(_KINDS)}, got {found(kind)}", hint)])
+    if spec and all(isinstance(value, Mapping) for value in spec.values()):
+        raise SpaceError([Problem((), "is a mapping of mappings", "join nested names with dots, as in `policy.lr`")])
+    raise SpaceError([Problem(("type",), "is missing", f"one of {listed(_KINDS)}")])
+
+
+def _unknown_keys(spec: Mapping[Any, Any], keys: Mapping[str, str]) -> Iterable[Problem]:
+    for key in spec:
+        if key != "type" and key not in keys:
+            meant = _OTHER_WORDS.get(key) if isinstance(key, str) else None
+            hint = f"did you mean `{meant}`?" if meant in keys else did_you_mean(str(key), keys)
+            yield Problem((str(key),), f"is no key of `type: {spec['type']}`", hint)
+
+
+def _read_condition(arguments: dict[str, Any]) -> None:
+    when = arguments.get("when")
+    if when is not None and not isinstance(when, Expression):
+        arguments["when"] = Expression(when)
+
+
+def _from_short_form(spec: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    kind, *rest = spec or [None]
+    if not isinstance(kind, str) or kind not in _KINDS:
+        hint = did_you_mean(kind, _KINDS) if isinstance(kind, str) else 'for choices: `("categorical", [8, 16])`'
+        message = f"a short form starts with one of {listed(_KINDS)}, got {found(kind)}"
+        raise SpaceError([Problem((), message, hint)])
+    options = rest.pop() if rest and isinstance(rest[-1], Mapping) else {}
+    required = _KINDS[kind][2]
+    if len(rest) != len(required):
+        example = '("categorical", [8, 16])' if kind == "categorical" else f'("{kind}", 1, 8, {{"log": True}})'
+        message = (
+            f"`{kind}` takes {listed(required)} in this order and then a mapping of options, got {len(rest)} values"
+        )
+        raise SpaceError([Problem((), message, f"as in `{example}`")])
+    return {"type": kind, **dict(zip(required, rest, strict=True)), **options}

@@ -1,0 +1,129 @@
+"""The storage behind the Optuna study: a journal in the study folder, or a database."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from rltune.errors import FolderError
+from rltune.folder import StudyDir, explain
+
+JOURNAL = "journal"
+"""The storage that is a file in the study folder; anything else is a database URL."""
+
+
+def open_study(
+    storage: str,
+    folder: StudyDir,
+    name: str,
+    directions: Sequence[str],
+    *,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    repair: bool = False,
+) -> optuna.Study:
+    """Creates the study or loads it. Without a pruner nothing is pruned: Optuna's own default prunes silently.
+
+    Args:
+        storage: `journal`, or a database URL as SQLAlchemy takes it.
+        folder: Whose journal to use.
+        name: The study's name inside the storage.
+        directions: `minimize` or `maximize`, one an objective.
+        sampler: Optuna's default where None; only of use to the process that asks.
+        pruner: Likewise.
+        repair: Take away what a crash left half written; only for the process that holds the folder's lock.
+
+    Raises:
+        FolderError: The storage cannot be read, or holds a study of that name with other directions.
+    """
+    try:
+        study = optuna.create_study(
+            storage=_open_storage(storage, folder, repair),
+            study_name=name,
+            directions=list(directions),
+            sampler=sampler,
+            pruner=pruner or NopPruner(),
+            load_if_exists=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise FolderError(f"study storage {_storage_name(storage, folder)}: {explain(error)}") from error
+    found = [d.name.lower() for d in study.directions]
+    if found != list(directions):
+        where = _storage_name(storage, folder)
+        raise FolderError(f"study `{name}` in {where} has the directions {found}, asked for {list(directions)}")
+    return study
+
+
+class Journal(JournalFileBackend):
+    """Optuna's journal file, faster and harder to hurt; the format is Optuna's, so its tools read it.
+
+    Every line is handed to the kernel at once, so it outlives the death of this process. It is forced onto the disk
+    (against a loss of power) when a trial ends, not for each parameter. A line cut short by a full disk is taken back,
+    and one left by a crash is taken away when the journal is opened for writing: lines after it would be unreadable.
+    """
+
+    def __init__(self, path: Path, *, repair: bool) -> None:
+        path = path.absolute()
+        if repair and path.exists():
+            _cut_torn_line(path)
+        # The lock is a link that a killed process leaves behind: after 5 s without a change it is broken.
+        super().__init__(str(path), lock_obj=JournalFileSymlinkLock(str(path), grace_period=5))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        data = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        self._lock.acquire()
+        try:
+            with open(self._file_path, "ab", buffering=0) as file:  # noqa: PTH123 - Optuna keeps a str
+                size = file.tell()
+                try:
+                    written = file.write(data)
+                    if any(_ends_a_trial(log) for log in logs):
+                        os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), size)
+                    raise
+                if written != len(data):
+                    os.ftruncate(file.fileno(), size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            self._lock.release()
+
+
+def _ends_a_trial(log: Mapping[str, Any]) -> bool:
+    """Operation 6 of Optuna's journal sets a trial's state; the states above 0 (running) and below 4 are final."""
+    return log.get("op_code") == 6 and log.get("state") in (1, 2, 3)
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = position = file.seek(0, os.SEEK_END)
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < end:
+            file.truncate(position)
+
+
+def _open_storage(storage: str, folder: StudyDir, repair: bool) -> BaseStorage:
+    if storage == JOURNAL:
+        return JournalStorage(Journal(folder.journal, repair=repair))
+    return RDBStorage(storage)
+
+
+def _storage_name(storage: str, folder: StudyDir) -> str:
+    return str(folder.journal) if storage == JOURNAL else storage.rpartition("@")[2]

@@ -1,0 +1,104 @@
+"""One external process: ended with all that it started, and what can be said about its end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from rltune.trainers.readers import printable
+from rltune.types import Cause
+from rltune.worker import out_of_memory_text
+
+_TAIL_BYTES = 1 << 16
+_TAIL_LINES = 20
+
+_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""Signals that a program doesn't raise by its own fault."""
+
+
+def end_tree(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """End `process` and its descendants: TERM, then KILL for what is left after `grace_seconds`.
+
+    Does nothing once `process` has ended by itself. If interrupted while waiting, it kills at once.
+    """
+    if process.poll() is not None:
+        return
+    family = _descendants(process.pid)
+    try:
+        process.terminate()
+        for member in family:
+            _quietly(member.terminate)
+        deadline = time.monotonic() + grace_seconds
+        process.wait(grace_seconds)
+        psutil.wait_procs(family, max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for member in {*family, *_descendants(process.pid)}:
+            _quietly(member.kill)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def explain_end(status: int, tail: str) -> tuple[Cause, str]:
+    """Why a process ended that did not end well, and one line for a person.
+
+    Args:
+        status: As `subprocess` gives it: negative for a signal.
+        tail: The end of what it printed.
+    """
+    number = -status if status < 0 else status - 128  # a shell in between adds 128
+    name = _signal_name(number)
+    how = f"ended by {name}" if status < 0 and name else f"exit status {status}"
+    if status > 128 and name:
+        how += f", which stands for {name}"
+    memory = out_of_memory_text(tail)
+    if memory is not None:
+        return Cause.OUT_OF_MEMORY, f"out of memory ({how}): {printable(memory)}"
+    if name and number in _FROM_OUTSIDE:
+        why = "; often the system's own answer to full memory" if number == signal.SIGKILL else ""
+        return Cause.LOST, f"{how}, sent from outside{why}"
+    return Cause.ERROR, how
+
+
+def log_tail(log: Path, begin: int = 0) -> str:
+    """The end of what was printed after position `begin`: as text, with what progress bars overwrote left out."""
+    with log.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(begin, end - _TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    return "\n".join(re.split(r"\r(?!$)", line)[-1].rstrip() for line in text.split("\n"))
+
+
+def last_lines(tail: str) -> str:
+    """The last lines that are not empty, each printable and of bearable length."""
+    lines = [printable(line, 500) for line in tail.splitlines() if line.strip()]
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _quietly(signal_sender: object) -> None:
+    assert callable(signal_sender)
+    try:
+        signal_sender()
+    except psutil.Error:  # gone already
+        pass
+
+
+def _signal_name(number: int) -> str | None:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
