@@ -230,7 +230,7 @@ def policy_loss(
     kl_penalty: float,
     entropy_coef: float,
 ) -> LossTerms:
-    """The clipped surrogate, the KL penalty and the entropy bonus, averaged over tokens: all (b, L), advantages (b,)."""
+    """Clipped surrogate, KL penalty and entropy bonus, as means over tokens: all (b, L), but advantages (b,)."""
 
     def mean(x: Tensor) -> Tensor:
         return (x * mask).sum() / mask.sum()

@@ -179,9 +179,8 @@ def raise_all(complaints: Sequence[str]) -> None:
 
 
 class Trial(Protocol):
-    """What the run is told about itself, and whom it reports to. `rltune` hands one in."""
+    """What a run is told, and whom it reports to. `rltune` hands one in."""
 
-    number: int
     seed: int
     directory: Path
     resume_from: Path | None
@@ -345,19 +344,19 @@ def restore(state: State, path: Path) -> None:
 # --- The command line -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CommandLineRun:
-    """The trial of a run that nobody tunes: prints a line per report, and writes it for those who read."""
+@dataclass
+class CommandLineTrial:
+    """Prints a line for each report, and writes one for whoever set RLTUNE_METRICS."""
 
     seed: int
     resume_from: Path | None
     metrics_file: TextIO | None
     directory: Path = Path()
-    number: int = 0
 
     def report(self, step: int, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None:
         if self.metrics_file is not None:
-            self.metrics_file.write(json.dumps({"step": step, **metrics}) + "\n")
+            row = {"step": step, **metrics} | ({"checkpoint": str(checkpoint)} if checkpoint else {})
+            self.metrics_file.write(json.dumps(row) + "\n")
         shown = ("reward", "exact_match", "kl", "entropy", "grad_norm")
         told = "  ".join(f"{name} {metrics[f'train/{name}']:.3f}" for name in shown)
         saved = f"  saved {checkpoint}" if checkpoint else ""
@@ -385,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=HERE / "config.yaml", help="default: %(default)s")
     parser.add_argument("--resume-from", type=Path, help="a checkpoint to go on from")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # overrides may stand before and after options
     try:
         base = YAML(typ="safe", pure=True).load(options.config)
         config = read_config(parse_overrides(base, options.overrides))
@@ -394,9 +393,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with ExitStack() as stack:
         path = os.environ.get("RLTUNE_METRICS")
-        # Line buffering makes one write of each line, so a reader never sees half of one for long.
+        # Buffered by line: each report is one write, so whoever reads along meets whole lines.
         metrics_file = stack.enter_context(Path(path).open("a", buffering=1, encoding="utf-8")) if path else None
-        run(config, CommandLineRun(config.seed, options.resume_from, metrics_file))
+        run(config, CommandLineTrial(config.seed, options.resume_from, metrics_file))
     return 0
 
 

@@ -69,7 +69,11 @@ class TrialDir:
 
     def append_measurement(self, measurement: Measurement) -> None:
         """One line, one write: a crash can cut only the last line."""
-        row: dict[str, Any] = {"step": measurement.step, "seconds": round(measurement.seconds, 3), **measurement.metrics}
+        row: dict[str, Any] = {
+            "step": measurement.step,
+            "seconds": round(measurement.seconds, 3),
+            **measurement.metrics,
+        }
         if measurement.checkpoint is not None:
             row["checkpoint"] = measurement.checkpoint
         with self.metrics.open("ab", buffering=0) as file:
@@ -121,6 +125,11 @@ class StudyDir:
     @property
     def best_overrides(self) -> Path:
         return self.path / "best_overrides.txt"
+
+    @property
+    def worker_log(self) -> Path:
+        """What the processes that start trials print themselves."""
+        return self.path / "workers.log"
 
     @property
     def verdict(self) -> Path:

@@ -37,7 +37,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.direction not in ("minimize", "maximize"):
-            message = f"must be minimize or maximize, found {self.direction!r}"
+            message = f"must be minimize or maximize, got {self.direction!r}"
             raise InputError([Problem(("direction",), message)])
 
     def value(self, metrics: Mapping[str, float]) -> float:
@@ -77,7 +77,7 @@ class Constraint:
         if self.min is None and self.max is None:
             raise InputError([Problem((self.metric,), "has neither min nor max", "give one or both")])
         if self.min is not None and self.max is not None and not self.min <= self.max:
-            raise InputError([Problem((self.metric,), f"min must not be above max, found {self.min} and {self.max}")])
+            raise InputError([Problem((self.metric,), f"min must not be above max, got {self.min} and {self.max}")])
 
     def violation(self, value: float) -> float:
         """How far a value lies outside the range; inside, the room that is left, negated. NaN lies infinitely far.

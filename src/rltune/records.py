@@ -20,6 +20,7 @@ _CAUSE = "cause"
 _MESSAGE = "message"
 _METRICS = "metrics"
 _STOPPED_BY = "stopped_by"
+_PLAN = "plan"  # of the study; the others are of a trial
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,16 @@ def from_trial(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         finished=trial.datetime_complete,
     )
+
+
+def write_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
+    """What the study is going to do, its default configuration and its seeds, before the first trial."""
+    study.set_user_attr(_PLAN, dict(plan))
+
+
+def read_plan(study: optuna.Study) -> dict[str, Any]:
+    """What `write_plan` wrote; empty for a study that rltune did not make."""
+    return dict(study.user_attrs.get(_PLAN, {}))
 
 
 def trial_id(study: optuna.Study, number: int) -> int:

@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import StudyDirection
 
 from rltune.errors import FolderError
 from rltune.folder import StudyDir, explain
@@ -31,8 +32,9 @@ def open_study(
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
     repair: bool = False,
+    create: bool = True,
 ) -> optuna.Study:
-    """Creates the study or loads it. Without a pruner nothing is pruned: Optuna's own default prunes silently.
+    """Opens the study, made where it is not there yet. Without a pruner nothing is pruned: Optuna's own default prunes silently.
 
     Args:
         storage: `journal`, or a database URL as SQLAlchemy takes it.
@@ -42,24 +44,32 @@ def open_study(
         sampler: Optuna's default where None; only of use to the process that asks.
         pruner: Likewise.
         repair: Take away what a crash left half written; only for the process that holds the folder's lock.
+        create: Make the study, and a journal's file, where there is none.
 
     Raises:
-        FolderError: The storage cannot be read, or holds a study of that name with other directions.
+        FolderError: The storage cannot be read, or holds a study of that name with other directions, or none.
     """
+    where = _storage_name(storage, folder)
+    if not create and storage == JOURNAL and not folder.journal.exists():
+        raise FolderError(f"study folder {folder.path}: there is no {folder.journal.name} in it yet")
     try:
-        study = optuna.create_study(
-            storage=_open_storage(storage, folder, repair),
-            study_name=name,
-            directions=list(directions),
-            sampler=sampler,
-            pruner=pruner or NopPruner(),
-            load_if_exists=True,
-        )
+        opened, pruner = _open_storage(storage, folder, repair=repair), pruner or NopPruner()
+        try:
+            study = optuna.load_study(storage=opened, study_name=name, sampler=sampler, pruner=pruner)
+        except KeyError:
+            if not create:
+                raise
+            study = optuna.create_study(
+                storage=opened,
+                study_name=name,
+                directions=[StudyDirection[d.upper()] for d in directions],
+                sampler=sampler,
+                pruner=pruner,
+            )
     except (OSError, ValueError, KeyError) as error:
-        raise FolderError(f"study storage {_storage_name(storage, folder)}: {explain(error)}") from error
+        raise FolderError(f"study storage {where}: {explain(error)}") from error
     found = [d.name.lower() for d in study.directions]
     if found != list(directions):
-        where = _storage_name(storage, folder)
         raise FolderError(f"study `{name}` in {where} has the directions {found}, asked for {list(directions)}")
     return study
 
@@ -119,7 +129,7 @@ def _cut_torn_line(path: Path) -> None:
             file.truncate(position)
 
 
-def _open_storage(storage: str, folder: StudyDir, repair: bool) -> BaseStorage:
+def _open_storage(storage: str, folder: StudyDir, *, repair: bool) -> BaseStorage:
     if storage == JOURNAL:
         return JournalStorage(Journal(folder.journal, repair=repair))
     return RDBStorage(storage)

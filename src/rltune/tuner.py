@@ -94,7 +94,7 @@ class Tuner:
         self._failures_in_a_row = 0
         self._earlier_seconds = _busy_seconds(self._records.values())
         self._started = self.clock()
-        self.study.set_user_attr("seeds", self.plan.seeds.to_json())
+        rec.write_plan(self.study, self.plan.to_json())
         for record in self.records:
             if record.state is TrialState.RUNNING:
                 self._close_orphan(record)

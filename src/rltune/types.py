@@ -170,7 +170,8 @@ Report: TypeAlias = Callable[[Measurement], None]
 class Trainer(Protocol):
     """What runs. Called in the trial's own process; must survive pickling.
 
-    Returns the metrics that belong to the whole run, or None when all were reported on the way.
+    Returns the metrics that belong to the whole run, or None when all were reported on the way. A trainer may have a
+    method `load()` besides, which a warm executor calls once, before the first trial: what it imports is shared by all.
     """
 
     def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float] | None: ...

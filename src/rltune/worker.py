@@ -27,7 +27,7 @@ _OUT_OF_MEMORY = re.compile(
     r"(?i:\bOutOfMemoryError\b)"
     r"|\b(?i:(CUDA|HIP|MPS|XPU|NPU|HPU|ROCm)\b.{0,60}\bout of memory)"  # PyTorch and the drivers below it
     r"|\b(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS|ROCBLAS)_STATUS_ALLOC_FAILED\b|\bCUDA_ERROR_OUT_OF_MEMORY\b"
-    r"|RESOURCE_EXHAUSTED: |XlaRuntimeError: .{0,80}(?i:out of memory)"  # JAX
+    r"|RESOURCE_EXHAUSTED: .{0,80}\b(?i:memory|allocat)"  # JAX; gRPC says it of messages that are too long
     r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|std::bad_alloc"
     r"|^(?:\w+\.)*_?(?:Array)?MemoryError\b|Unable to allocate [\d.]+ [KMGTP]?i?B for an array"
     r"|No available memory for the cache blocks|Free memory on device .{0,120} is less than desired"  # vLLM

@@ -25,7 +25,7 @@ class Unloadable:
     def __init__(self, error):
         self.error = error
 
-    def prepare(self):
+    def load(self):
         raise self.error
 
     def __call__(self, suggestion, report):
@@ -71,10 +71,10 @@ def draws_numbers(suggestion, report):
     return {"numpy": np.random.rand(), "random": random.random()}  # noqa: NPY002
 
 
-class PreparedNumpy:
+class LoadedNumpy:
     """Loads NumPy in the server, so that its global generator is shared unless it is seeded."""
 
-    def prepare(self):
+    def load(self):
         import numpy as np
 
         np.random.rand()  # noqa: NPY002
@@ -86,7 +86,7 @@ def test_the_trials_seed_seeds_the_global_generators(tmp_path):
     results = []
     for name in ("a", "b"):
         brain = ScriptedBrain(tmp_path / name, [{}, {}])
-        LocalExecutor(workers=2).run(brain, PreparedNumpy())
+        LocalExecutor(workers=2).run(brain, LoadedNumpy())
         results.append([brain.outcomes[n].metrics for n in range(2)])
     assert results[0] == results[1]
     assert results[0][0] != results[0][1]

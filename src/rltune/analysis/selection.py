@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from optuna.trial import TrialState
 
 from rltune.objective import Objective
 from rltune.records import TrialRecord, effective
@@ -15,30 +17,34 @@ SHIP_Z = 0.5
 """The winner ships when its gain is above this many standard errors: P(better) of about 0.7."""
 
 
-def ranked(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[TrialRecord]:
-    """Complete trials, best first by the first objective: the feasible ones, then the others by what they miss."""
-
-    def order(record: TrialRecord) -> tuple[float, float]:
-        missed = sum(max(v, 0.0) for v in record.violations.values())
-        value = record.value if record.value is not None else math.nan
-        return missed, value if objectives[0].direction == "minimize" else -value
-
-    return sorted((r for r in effective(records) if r.values is not None and is_complete(r)), key=order)
+def ranked(records: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Complete trials, best first: the feasible ones by their value, then the others by what they miss."""
+    complete = [r for r in effective(records) if r.state is TrialState.COMPLETE]
+    return sorted(complete, key=lambda r: objective.standing(r.value, r.violations.values()))
 
 
-def is_complete(record: TrialRecord) -> bool:
-    return record.state.name == "COMPLETE"
+def recommended(records: Iterable[TrialRecord], objective: Objective, verdict: Verdict | None) -> TrialRecord | None:
+    """The trial to ship: the winner of the finals or the default, where they were compared; else the best single run.
+
+    None where no trial is feasible.
+    """
+    order = [r for r in ranked(records, objective) if r.feasible]
+    if verdict is not None:
+        arm = verdict.baseline if verdict.ship is False or verdict.winner is None else verdict.winner
+        assert arm is not None
+        return next((r for r in order if r.params == arm.params), None)
+    return order[0] if order else None
 
 
 def finalists(
-    records: Sequence[TrialRecord],
-    objectives: Sequence[Objective],
+    records: Iterable[TrialRecord],
+    objective: Objective,
     n: int,
     exclude: Mapping[str, Any] | None = None,
 ) -> list[TrialRecord]:
     """The best `n` feasible trials of distinct configurations other than `exclude`."""
     chosen: list[TrialRecord] = []
-    for record in ranked(records, objectives):
+    for record in ranked(records, objective):
         seen = any(record.params == other.params for other in chosen)
         if record.feasible and not seen and record.params != exclude:
             chosen.append(record)
@@ -90,10 +96,10 @@ class Verdict:
     ship: bool | None
 
 
-def verdict(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], default: Mapping[str, Any] | None
-) -> Verdict | None:
-    """Compares the finalists with the default on the seeds that neither had seen; None before the finals.
+def verdict(records: Sequence[TrialRecord], objective: Objective, default: Mapping[str, Any] | None) -> Verdict | None:
+    """Compares the finalists with the default on the seeds that neither had seen.
+
+    None before the finals, and where no final has a value.
 
     The standard deviation is pooled over all configurations that ran more than once, the baseline's first runs among
     them, since two or three runs cannot estimate one of their own; the standard error of the difference of two means
@@ -102,12 +108,14 @@ def verdict(
     arms = _arms(records, Purpose.FINAL)
     if not arms:
         return None
-    sign = -1.0 if objectives[0].direction == "minimize" else 1.0
+    sign = -1.0 if objective.direction == "minimize" else 1.0
     baseline = next((a for a in arms if a.params == default and a.values), None)
     candidates = [a for a in arms if a.params != default and a.values and not a.failed]
     winner = max(candidates, key=lambda a: sign * a.mean, default=None)
+    if winner is None and baseline is None:
+        return None
     if winner is None or baseline is None:
-        return Verdict(winner, baseline, math.nan, math.nan, ship=False if baseline else None)
+        return Verdict(winner, baseline, math.nan, math.nan, ship=None if baseline is None else False)
     gain = sign * (winner.mean - baseline.mean)
     sd = _pooled_sd([*arms, *_arms(records, Purpose.BASELINE)])
     error = sd * math.sqrt(1 / len(winner.values) + 1 / len(baseline.values))

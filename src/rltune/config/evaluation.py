@@ -25,7 +25,7 @@ class RangeConfig(Section):
         if low is None and high is None:
             yield Problem((), "has neither min nor max", "as in {max: 70e9}")
         elif is_number(low) and is_number(high) and low > high:
-            yield Problem(("min",), f"must not be above max, found min {low} and max {high}")
+            yield Problem(("min",), f"must not be above max, got min {low} and max {high}")
 
 
 def _secondary(value: Any) -> Any:
@@ -33,13 +33,13 @@ def _secondary(value: Any) -> Any:
     if isinstance(value, list | tuple):
         for n, name in enumerate(value):
             if not isinstance(name, str):
-                raise wrong(f"must be the name of a metric, found {found(name)}", "", n)
+                raise wrong(f"must be the name of a metric, got {found(name)}", "", n)
             if name in value[:n]:
                 raise wrong(f"names {name} twice", "", n)
         return dict.fromkeys(value, "minimize")
     if isinstance(value, Mapping):
         return value
-    raise wrong(f"must be a list of metrics, or their directions, found {found(value)}", "as in [training_time]")
+    raise wrong(f"must be a list of metrics, or their directions, got {found(value)}", "as in [training_time]")
 
 
 class EvaluationConfig(Section):

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from rltune.config.section import Count, NotNegative, Positive, Section, is_number, wrong
-from rltune.errors import Problem
+from rltune.errors import InputError, Problem
+from rltune.executors import EXECUTORS
 from rltune.space.wording import found
 from rltune.types import Resources
 
@@ -24,7 +25,7 @@ def _bytes(value: Any) -> Any:
         return int(value)
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]+)", value) if isinstance(value, str) else None
     if match is None or match[2].upper() not in _UNITS:
-        raise wrong(f"must be a number of bytes or a size, found {found(value)}", "as in 8GB, 7.5GiB or 8000000000")
+        raise wrong(f"must be a number of bytes or a size, got {found(value)}", "as in 8GB, 7.5GiB or 8000000000")
     return round(float(match[1]) * _UNITS[match[2].upper()])
 
 
@@ -32,10 +33,10 @@ def _gpus(value: Any) -> Any:
     if value is None:
         return value
     if not isinstance(value, list | tuple):
-        raise wrong(f"must be a list of GPUs, found {found(value)}", "as in [0, 1]; leave it out for all")
+        raise wrong(f"must be a list of GPUs, got {found(value)}", "as in [0, 1]; leave it out for all")
     for n, gpu in enumerate(value):
         if isinstance(gpu, bool) or not isinstance(gpu, int | str) or (isinstance(gpu, int) and gpu < 0):
-            raise wrong(f"must be a GPU's index or its UUID, found {found(gpu)}", "", n)
+            raise wrong(f"must be a GPU's index or its UUID, got {found(gpu)}", "", n)
         if gpu in value[:n]:
             raise wrong(f"names the GPU {gpu} twice", "", n)
     return tuple(value)
@@ -75,7 +76,7 @@ class ExecutorConfig(Section):
         if isinstance(given, str):
             return {"name": given}
         fields = super().normalise(given)
-        if fields.get("name", "local") in ("local", "inline"):
+        if fields.get("name", "local") in EXECUTORS.built_in:
             return fields
         known_keys = cls.keys()
         known = {name: value for name, value in fields.items() if name in known_keys}
@@ -83,13 +84,19 @@ class ExecutorConfig(Section):
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
+        name = given.get("name", "local")
+        if isinstance(name, str) and not EXECUTORS.knows(name):
+            try:
+                EXECUTORS.find(name)
+            except InputError as error:
+                yield from error.problems
         workers, per_trial, gpus = given.get("workers"), given.get("gpus_per_trial", 0), given.get("gpus")
-        if given.get("name") == "inline" and isinstance(workers, int) and workers > 1:
-            yield Problem(("workers",), f"inline runs one trial at a time, found {workers}", "use the executor local")
+        if name == "inline" and isinstance(workers, int) and workers > 1:
+            yield Problem(("workers",), f"inline runs one trial at a time, got {workers}", "use the executor local")
         if not is_number(per_trial):
             return
         if per_trial > 1 and per_trial != int(per_trial):
-            message = f"must be a whole number, or a fraction below 1 to share a GPU, found {per_trial}"
+            message = f"must be a whole number, or a fraction below 1 to share a GPU, got {per_trial}"
             yield Problem(("gpus_per_trial",), message)
         if isinstance(gpus, list | tuple) and per_trial == 0:
             yield Problem(("gpus",), "does nothing while gpus_per_trial is 0", "add gpus_per_trial: 1")

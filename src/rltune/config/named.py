@@ -25,7 +25,7 @@ class Named(Section):
         if isinstance(given, str):
             return {"name": given}
         if not isinstance(given, Mapping):
-            raise wrong(f"must be a name, or a mapping with a name and options, found {found(given)}")
+            raise wrong(f"must be a name, or a mapping with a name and options, got {found(given)}")
         options = {key: value for key, value in given.items() if key != "name"}
         return ({"name": given["name"]} if "name" in given else {}) | {"options": options}
 

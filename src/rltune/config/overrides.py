@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from rltune.config.reader import Document, parse
+from rltune.config.nodes import parse
+from rltune.config.reader import Document
+from rltune.config.trainer import FOR_COMMANDS
 from rltune.errors import InputError, Key, Problem, StudyFileError
 from rltune.space.wording import found
 
@@ -22,7 +24,7 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> Document:
 
     The value is YAML: `1e-2` is a number, `[1, 2]` a list, `{min: 0}` a mapping, `a: b` and `job:train` text.
     Mappings on the way that do not exist are created, for the schema to judge. Setting another kind of trainer
-    than the file's replaces the file's, with the `metrics` that belonged to it.
+    than the file's replaces the file's, with what belonged to it.
 
     Raises:
         StudyFileError: An override has no `=`, a value that is not YAML, or a path that leads through a value.
@@ -54,7 +56,7 @@ def _apply(document: Document, text: str) -> Document:
 def _value(text: str, value_text: str) -> Any:
     try:
         value, _ = parse(value_text)
-    except StudyFileError as error:
+    except InputError as error:
         reasons = "; ".join(str(problem) for problem in error.problems)
         raise InputError([Problem((), f"--set {text} has a value that is not YAML: {reasons}")]) from None
     in_brackets = value_text.lstrip().startswith(("{", "["))
@@ -92,7 +94,14 @@ def _replace(data: dict[str, Any] | None, key: Key, value: Any) -> dict[str, Any
     return {**data, name: _replace(data.get(name), rest, value) if rest else value}
 
 
+def with_trainer(data: dict[str, Any], function: Any) -> dict[str, Any]:
+    """The study with a function as its trainer, in place of what ran before."""
+    given = data.get("trainer")
+    rest = given if isinstance(given, dict) else {}
+    return {**data, "trainer": _one_kind({**rest, "function": function}, "function")}
+
+
 def _one_kind(trainer: dict[str, Any], chosen: str) -> dict[str, Any]:
     others = [name for name in TRAINER_KINDS if name != chosen and name in trainer]
-    dropped = [*others, "metrics"] if others else []
+    dropped = [*others, *FOR_COMMANDS] if chosen == "function" else others
     return {name: value for name, value in trainer.items() if name not in dropped}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
+from rltune.config.dump import plain, to_yaml
 from rltune.config.evaluation import EvaluationConfig
 from rltune.config.executor import ExecutorConfig
 from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig
+from rltune.config.reader import Document
 from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
-from rltune.errors import InputError, Problem
+from rltune.errors import InputError, Problem, StudyFileError
 from rltune.pruners import SEVERAL_OBJECTIVES
+from rltune.space.search_space import SearchSpace
 from rltune.space.wording import found
 
 
@@ -42,7 +45,7 @@ class ProtocolConfig(Section):
 def _name(value: Any) -> Any:
     if isinstance(value, str) and safe_name(value) != value:
         allowed = "may hold letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 100"
-        raise wrong(f"{allowed}; found {found(value)}", f"write {safe_name(value)}")
+        raise wrong(f"{allowed}; got {found(value)}", f"write {safe_name(value)}")
     return value
 
 
@@ -53,8 +56,12 @@ def safe_name(text: str) -> str:
 
 def _storage(value: Any) -> Any:
     if isinstance(value, str) and value != "journal" and not re.match(r"[a-z][a-z0-9+]*://", value):
-        raise wrong(f"must be journal or a URL, found {found(value)}", "as in sqlite:///study.db")
+        raise wrong(f"must be journal or a URL, got {found(value)}", "as in sqlite:///study.db")
     return value
+
+
+_NO_TRAINER = TrainerConfig.model_construct()
+"""Stands in for a trainer that is missing, which the rules report in their own words."""
 
 
 class StudyConfig(Section):
@@ -79,10 +86,10 @@ class StudyConfig(Section):
     n_trials: Count = 100
     timeout_hours: Positive | None = None
     seed: Whole = 0
-    trainer: TrainerConfig
-    search_space: dict[str, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
+    trainer: TrainerConfig = _NO_TRAINER
+    search_space: dict[Any, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
     constraints: Texts = ()
-    derived: dict[str, Any] = Field(default_factory=dict)
+    derived: dict[Any, Any] = Field(default_factory=dict)
     evaluation: EvaluationConfig = Field(examples=["{metric: validation_loss, direction: minimize}"])
     pruner: PrunerConfig = PrunerConfig(name="none")
     guards: Annotated[tuple[GuardConfig, ...], Field(strict=False)] = (GuardConfig(name="divergence"),)
@@ -92,8 +99,34 @@ class StudyConfig(Section):
     storage: Annotated[str, BeforeValidator(_storage)] = "journal"
     out: str = "runs"
 
+    _document: Document = PrivateAttr(default_factory=lambda: Document({}))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The study with every default spelled out, as plain data that `from_mapping` reads back to an equal study.
+
+        A trainer given as a Python function becomes its `module:name`.
+        """
+        mapping: dict[str, Any] = plain(self.model_dump(exclude_none=True))
+        return mapping
+
+    def to_yaml(self) -> str:
+        """The same as the text of a study file."""
+        return to_yaml(self.to_mapping())
+
+    def error(self, problems: Iterable[Problem]) -> StudyFileError:
+        """Problems that were found later, with the lines of the file that this was read from."""
+        return StudyFileError(self._document.file, (self._document.locate(problem) for problem in problems))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StudyConfig) and self.to_mapping() == other.to_mapping()
+
+    __hash__ = None  # type: ignore[assignment]
+
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
+        if "trainer" not in given:
+            hint = 'use --trainer pkg.module:train, or write trainer: {function: "pkg.module:train"}'
+            yield Problem(("trainer",), "is missing: nothing says what runs", hint)
         yield from _space_problems(given)
         yield from _several_objectives(given)
 
@@ -102,12 +135,29 @@ def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
     space, constraints, derived = given.get("search_space"), given.get("constraints", ()), given.get("derived", {})
     if not (isinstance(space, Mapping) and isinstance(constraints, list | tuple) and isinstance(derived, Mapping)):
         return
-    from rltune.space import SearchSpace
-
+    constants = _base_values(given.get("trainer"))
+    if constants is None:
+        constraints, derived = (), {}
     try:
-        SearchSpace.from_mapping(space, constraints, derived)
+        SearchSpace.from_mapping(space, constraints, derived, constants)
     except InputError as error:
         yield from error.problems
+
+
+def _base_values(trainer: Any) -> dict[str, Any] | None:
+    """The values of the trainer's own config by dotted name, which expressions may read; None where it is a file.
+
+    The file is read where the trainer is made: a study in a folder that was moved must still load without it.
+    """
+    config = trainer.get("config") if isinstance(trainer, Mapping) else None
+    return dict(_dotted(config)) if config is None or isinstance(config, Mapping) else None
+
+
+def _dotted(value: Any, *key: str) -> Iterator[tuple[str, Any]]:
+    for name, item in value.items() if isinstance(value, Mapping) else ():
+        yield from _dotted(item, *key, str(name))
+    if key and not isinstance(value, Mapping):
+        yield ".".join(key), value
 
 
 def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -120,3 +170,13 @@ def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
         message = f"`{name}` compares trials by one number, and this study has {len(secondary) + 1} objectives"
         hint = "use evaluation.early_stopping, which goes by the primary metric, or turn the secondary metrics into "
         yield Problem(("pruner",), message, hint + "evaluation.constraints")
+
+
+_PARTS: dict[str, type[Section]] = {
+    "trainer": TrainerConfig,
+    "evaluation": EvaluationConfig,
+    "executor": ExecutorConfig,
+    "protocol": ProtocolConfig,
+}
+Section.homes |= {key: f"under {name}" for name, part in _PARTS.items() for key in part.keys()}  # noqa: SIM118
+Section.homes |= dict.fromkeys(StudyConfig.keys(), "at the top level")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic_core import ErrorDetails
 
 from rltune.errors import InputError, Key, Problem
-from rltune.space.wording import did_you_mean, found, nearest
+from rltune.space.wording import did_you_mean, found
 
 Whole: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
@@ -46,7 +46,7 @@ class Section(BaseModel):
     """Other names of fields that the file may use."""
 
     homes: ClassVar[dict[str, str]] = {}
-    """Where each key of the study file belongs, to help one that stands elsewhere."""
+    """Where a key of the study file belongs, to help one that stands elsewhere; filled in beside the whole schema."""
 
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
@@ -56,9 +56,7 @@ class Section(BaseModel):
             InputError: It cannot be read as one.
         """
         if not isinstance(given, Mapping):
-            raise InputError(
-                [Problem((), f"must be a mapping, found {found(given)}", f"keys: {', '.join(cls.keys())}")]
-            )
+            raise InputError([Problem((), f"must be a mapping, got {found(given)}", f"keys: {', '.join(cls.keys())}")])
         return dict(given)
 
     @classmethod
@@ -116,7 +114,7 @@ def _problems(section: type[Section], details: ErrorDetails) -> Iterator[Problem
     if isinstance(context.get("error"), InputError):
         yield from (problem.under(*key) for problem in context["error"].problems)
     elif "[key]" in details["loc"]:
-        yield Problem(key, f"a name must be text, found {found(value)}", f'write "{value}"')
+        yield Problem(key, f"a name must be text, got {found(value)}", f'write "{value}"')
     elif what == "extra_forbidden":
         yield Problem(key, "unknown key", _where_instead(section, str(key[-1])))
     elif what == "missing":
@@ -125,34 +123,36 @@ def _problems(section: type[Section], details: ErrorDetails) -> Iterator[Problem
     elif what == "literal_error":
         *allowed, last = re.findall(r"'(.*?)'", context["expected"])
         hint = did_you_mean(value, [*allowed, last]) if isinstance(value, str) else ""
-        yield Problem(key, f"must be {', '.join(allowed)} or {last}, found {found(value)}", hint)
+        yield Problem(key, f"must be {', '.join(allowed)} or {last}, got {found(value)}", hint)
     else:
         bound = next((f"{context[name]:g}" for name in ("gt", "ge") if name in context), "")
-        yield Problem(key, f"must be {_EXPECTED[what].format(bound)}, found {found(value)}", _mend(what, value))
+        yield Problem(key, f"must be {_EXPECTED[what].format(bound)}, got {found(value)}", _mend(what, value))
 
 
 def _where_instead(section: type[Section], name: str) -> str:
-    if name in section.homes and not nearest(name, section.keys()):
-        return f"it belongs to {section.homes[name]}"
+    if name in section.homes and name not in section.keys():  # noqa: SIM118 - a method of ours
+        return f"it belongs {section.homes[name]}"
     return did_you_mean(name, section.keys())
 
 
 def _mend(what: str, value: Any) -> str:
     """How to write what was probably meant."""
-    if value is None:
-        return "write a value, or remove the key"
     match what, value:
+        case _, None:
+            return "write a value, or remove the key"
         case "int_type", float() if value.is_integer():
-            return f"write {int(value)}"
+            instead = str(int(value))
         case "int_type" | "float_type", str() if _reads_as_number(value):
-            return f"it is text: write {value} without quotes"
+            instead = f"{value} without quotes"
         case "bool_type", str() if value.lower() in _TRUTH:
-            return f"write {_TRUTH[value.lower()]}"
+            instead = _TRUTH[value.lower()]
         case "string_type", bool() | int() | float():
-            return f'write "{str(value).lower()}"'
+            instead = f'"{str(value).lower()}"'
         case "tuple_type", str():
-            return f"write [{value}]"
-    return ""
+            instead = f'["{value}"]'
+        case _:
+            return ""
+    return f"write {instead}"
 
 
 def _reads_as_number(text: str) -> bool:

@@ -18,9 +18,9 @@ class InlineExecutor:
     """
 
     def run(self, brain: Brain, trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -> None:
-        prepare = getattr(trainer, "prepare", None)
-        if prepare is not None:
-            prepare()
+        load = getattr(trainer, "load", None)
+        if load is not None:
+            load()
         while not should_stop():
             suggestion = brain.suggest()
             if isinstance(suggestion, Idle):

@@ -269,9 +269,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _load_trainer(setup: Setup) -> Trainer:
     sys.path[:] = setup.sys_path
     trainer: Trainer = pickle.loads(setup.trainer)  # noqa: S301 - from our own tuner
-    prepare = getattr(trainer, "prepare", None)
-    if prepare is not None:
-        prepare()
+    load = getattr(trainer, "load", None)
+    if load is not None:
+        load()
     return trainer
 
 

@@ -10,7 +10,7 @@ at the newest measurement first. One of your own is a function in a file of your
 """
 
 from rltune.guards.divergence import divergence
-from rltune.guards.registry import check_guard, guard_names, make_guard
+from rltune.guards.registry import GUARDS, check_guard, make_guard
 from rltune.guards.verdict import Guard, Verdict
 
-__all__ = ["Guard", "Verdict", "check_guard", "divergence", "guard_names", "make_guard"]
+__all__ = ["GUARDS", "Guard", "Verdict", "check_guard", "divergence", "make_guard"]

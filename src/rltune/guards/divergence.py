@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from rltune.errors import InputError, Problem
 from rltune.guards.verdict import Verdict
 from rltune.types import Cause, Measurement
 
@@ -21,7 +22,7 @@ def divergence(
     measurements: Sequence[Measurement],
     *,
     objective: str,
-    watch: Sequence[str] = WATCHED,
+    watch: str | Sequence[str] = WATCHED,
     in_a_row: int = 2,
 ) -> Verdict | None:
     """A NaN or infinite objective, at once; a NaN or infinite loss, gradient norm or KL, when it lasts.
@@ -32,14 +33,20 @@ def divergence(
         watch: Patterns of the other metrics to watch, matched with the whole name and with its last part.
         in_a_row: How many measurements of a watched metric must be bad. Two by default: a loss scaler that skips
             one step reports one infinite gradient norm, and recovers.
+
+    Raises:
+        InputError: `in_a_row` is below 1.
     """
+    if in_a_row < 1:
+        raise InputError([Problem(("in_a_row",), f"must be at least 1, got {in_a_row}")])
+    patterns = [watch] if isinstance(watch, str) else list(watch)
     newest = measurements[-1]
     for name, value in newest.metrics.items():
         if math.isfinite(value):
             continue
         if name == objective:
             return Verdict(Cause.DIVERGED, f"the objective `{name}` is {value} at step {newest.step}")
-        if _watched(name, watch) and (steps := _bad_steps(measurements, name, in_a_row)):
+        if _watched(name, patterns) and (steps := _bad_steps(measurements, name, in_a_row)):
             since = f", {in_a_row} measurements in a row since step {steps[-1]}" if in_a_row > 1 else ""
             return Verdict(Cause.DIVERGED, f"`{name}` is {value} at step {newest.step}{since}")
     return None
@@ -48,7 +55,7 @@ def divergence(
 def _watched(name: str, patterns: Iterable[str]) -> bool:
     lowered = name.lower()
     last = re.split(r"[/.]", lowered)[-1]
-    return any(fnmatchcase(lowered, pattern) or fnmatchcase(last, pattern) for pattern in patterns)
+    return any(fnmatchcase(text, pattern.lower()) for pattern in patterns for text in (lowered, last))
 
 
 def _bad_steps(measurements: Sequence[Measurement], name: str, n: int) -> list[int]:

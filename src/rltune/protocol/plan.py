@@ -5,7 +5,7 @@ A pure function of the trials so far, so a study that was killed in any phase go
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,17 @@ class Plan:
     def n_trials(self) -> int:
         return self.baseline_seeds + self.n_search + self.n_finals
 
+    def to_json(self) -> dict[str, Any]:
+        """For the journal, where `rltune status` and the report find it."""
+        return {
+            "default": None if self.default is None else dict(self.default),
+            "n_trials": self.n_trials,
+            "phases": {"baseline": self.baseline_seeds, "search": self.n_search, "final": self.n_finals},
+            "finalists": self.finalists,
+            "final_seeds": self.final_seeds,
+            "seeds": self.seeds.to_json(),
+        }
+
     def next(self, records: Sequence[TrialRecord], *, search_is_over: bool = False) -> Request | Idle:
         """What to run next.
 
@@ -87,7 +98,7 @@ class Plan:
     def _next_final(self, records: Sequence[TrialRecord]) -> Request | Idle:
         """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""
         searched = [r for r in records if r.purpose is not Purpose.FINAL]
-        arms = [r.params for r in finalists(searched, self.objectives, self.finalists, exclude=self.default)]
+        arms = [r.params for r in finalists(searched, self.objectives[0], self.finalists, exclude=self.default)]
         if self.default is not None:
             arms.append(dict(self.default))
         run = {(_key(r.params), r.seed) for r in records if r.purpose is Purpose.FINAL}
@@ -99,7 +110,7 @@ class Plan:
         return Idle.WAIT if _any_running(records) else Idle.DONE
 
 
-def _any_running(records: Any) -> bool:
+def _any_running(records: Iterable[TrialRecord]) -> bool:
     return any(r.state is TrialState.RUNNING for r in records)
 
 

@@ -6,14 +6,14 @@ as `module:Class`.
 
 from rltune.pruners.any_of import AnyPruner
 from rltune.pruners.plateau import PlateauPruner, on_plateau
-from rltune.pruners.registry import SEVERAL_OBJECTIVES, check_pruner, make_pruner, pruner_names
+from rltune.pruners.registry import PRUNERS, SEVERAL_OBJECTIVES, check_pruner, make_pruner
 
 __all__ = [
+    "PRUNERS",
     "SEVERAL_OBJECTIVES",
     "AnyPruner",
     "PlateauPruner",
     "check_pruner",
     "make_pruner",
     "on_plateau",
-    "pruner_names",
 ]

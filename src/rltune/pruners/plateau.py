@@ -46,9 +46,9 @@ class PlateauPruner(BasePruner):
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
         problems = []
         if patience < 1:
-            problems.append(Problem(("patience",), f"must be at least 1, found {patience}"))
+            problems.append(Problem(("patience",), f"must be at least 1, got {patience}"))
         if not min_delta >= 0:
-            problems.append(Problem(("min_delta",), f"must be at least 0, found {min_delta}"))
+            problems.append(Problem(("min_delta",), f"must be at least 0, got {min_delta}"))
         if problems:
             raise InputError(problems)
         self.patience = patience

@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import importlib
 import inspect
+import re
 import warnings
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 
 from rltune.errors import InputError, Problem
-from rltune.pruners.plateau import PlateauPruner
+from rltune.registry import Registry, check_options, parameters_of
+from rltune.space.wording import found
 
-GROUP = "rltune.pruners"
-"""The entry point group in which a package offers pruners of its own."""
+PRUNERS = Registry(
+    "pruner",
+    {
+        "none": "optuna.pruners:NopPruner",
+        "median": "optuna.pruners:MedianPruner",
+        "percentile": "optuna.pruners:PercentilePruner",
+        "halving": "optuna.pruners:SuccessiveHalvingPruner",
+        "hyperband": "optuna.pruners:HyperbandPruner",
+        "patient": "optuna.pruners:PatientPruner",
+        "plateau": "rltune.pruners.plateau:PlateauPruner",
+    },
+)
 
 SEVERAL_OBJECTIVES = ("none", "plateau")
 """The pruners that work with several objectives; all others compare trials by one number."""
 
-_BUILT_IN: dict[str, type[BasePruner]] = {
-    "none": optuna.pruners.NopPruner,
-    "median": optuna.pruners.MedianPruner,
-    "percentile": optuna.pruners.PercentilePruner,
-    "halving": optuna.pruners.SuccessiveHalvingPruner,
-    "hyperband": optuna.pruners.HyperbandPruner,
-    "patient": optuna.pruners.PatientPruner,
-    "plateau": PlateauPruner,
-}
-_WRAPPED = "wrapped_pruner"  # `patient`'s argument that is itself a pruner
+_WRAPPED = "wrapped_pruner"  # the argument of `patient` that is itself a pruner
+
+_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "None": "null"}
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-
-
-def pruner_names() -> list[str]:
-    """Every name that the study file may use, besides `module:Class`."""
-    return sorted({*_BUILT_IN, *entry_points(group=GROUP).names})
 
 
 def make_pruner(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> BasePruner:
     """A pruner by its name.
 
     Args:
-        name: A name from `pruner_names`, or `module:Class`.
+        name: A name that `PRUNERS` knows, or `module:Class`.
         options: The keyword arguments of its class, by the names that Optuna gives them. `patient` waits before
             another pruner may act: its `wrapped_pruner` is a name, or a mapping with a name and options.
 
     Raises:
         InputError: The pruner or an option is unknown, an option is missing, or a value is refused.
     """
-    cls = _find(name)
-    options = dict(options)
+    part = PRUNERS.find(name)
+    parameters = parameters_of(part)
     if name == "patient":
-        options[_WRAPPED] = _wrapped(options.get(_WRAPPED))
-    _judge(name, cls, options)
+        options = {**options, _WRAPPED: _wrapped(options.get(_WRAPPED))}
+    check_options(name, parameters, options)
+    if problems := list(_wrong_kinds(parameters, options)):
+        raise InputError(problems)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            pruner = cls(**options)
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            pruner = part(**options)
     except InputError:
         raise
     except (TypeError, ValueError) as error:
@@ -73,33 +71,13 @@ def make_pruner(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> BasePrun
 
 
 def check_pruner(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> None:
-    """As much of `make_pruner` as needs no code of others: a name that is nowhere, options of the built-in pruners.
+    """As much of `make_pruner` as runs no code of others: a name that is nowhere, options of the built-in pruners.
 
     Raises:
         InputError: As `make_pruner`.
     """
-    if name in _BUILT_IN:
+    if name in PRUNERS.built_in or not PRUNERS.knows(name):
         make_pruner(name, options)
-    elif ":" not in name and name not in pruner_names():
-        _find(name)
-
-
-def _find(name: str) -> Any:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    if found := tuple(entry_points(group=GROUP, name=name)):
-        return found[0].load()
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        known = pruner_names()
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        allowed = f"known are {', '.join(known)}, and `module:Class` for one of your own"
-        raise InputError([Problem(("name",), f"there is no pruner `{name}`", hint + allowed)])
-    try:
-        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError) as error:
-        raise InputError([Problem(("name",), f"the pruner `{name}` cannot be loaded: {error}")]) from error
 
 
 def _wrapped(given: Any) -> BasePruner | None:
@@ -109,27 +87,20 @@ def _wrapped(given: Any) -> BasePruner | None:
         given = {"name": given}
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
         hint = "as in wrapped_pruner: median, or wrapped_pruner: {name: percentile, percentile: 25.0}"
-        raise InputError([Problem((_WRAPPED,), "must name a pruner", hint)])
+        raise InputError([Problem((_WRAPPED,), f"must name a pruner, got {found(given)}", hint)])
     try:
         return make_pruner(given["name"], {key: value for key, value in given.items() if key != "name"})
     except InputError as error:
         raise InputError(problem.under(_WRAPPED) for problem in error.problems) from error
 
 
-def _judge(name: str, cls: Any, options: Mapping[str, Any]) -> None:
-    """Unknown and missing options, by the signature of the class."""
-    parameters = {} if cls.__init__ is object.__init__ else dict(inspect.signature(cls).parameters)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    allowed = f"`{name}` takes {', '.join(parameters)}" if parameters else f"`{name}` takes no options"
-    problems = []
-    for option in options:
-        if option not in parameters:
-            near = difflib.get_close_matches(str(option), parameters, n=1)
-            hint = f"did you mean `{near[0]}`? {allowed}" if near else allowed
-            problems.append(Problem((option,), "unknown option", hint))
-    for option, parameter in parameters.items():
-        if option not in options and parameter.default is parameter.empty:
-            problems.append(Problem((option,), "is missing", allowed))
-    if problems:
-        raise InputError(problems)
+def _wrong_kinds(parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> Iterator[Problem]:
+    """Values of another kind than the argument is annotated with; Optuna takes some of them for its default."""
+    for option, value in options.items():
+        annotation = parameters[option].annotation if option in parameters else ""
+        words = re.findall(r"\w+", inspect.formatannotation(annotation))
+        kind = "None" if value is None else type(value).__name__
+        fits = kind in words or (kind == "int" and "float" in words)
+        if words and set(words) <= set(_KINDS) and not fits:
+            expected = [_KINDS[word] for word in words if not (word == "int" and "float" in words)]
+            yield Problem((option,), f"must be {' or '.join(expected)}, got {found(value)}")

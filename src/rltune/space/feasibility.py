@@ -6,12 +6,14 @@ at random; a region of which 10,000 draws find nothing is refused, since no samp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from rltune.errors import Key, Problem, SpaceError
+from rltune.errors import Problem, SpaceError
+from rltune.space.expressions import Expression, NoValueError
 from rltune.space.regions import LISTED, Region, Values
 from rltune.space.rules import Rule
 from rltune.space.wording import listed
@@ -25,26 +27,28 @@ class _Tally:
 
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.errors: dict[Key, Problem] = {}
+        self.errors: dict[int, Problem] = {}
         self.held: list[tuple[bool, ...]] = []
+        self.all_held = False
         self.was_active: set[str] = set()
 
-    def add(self, values: Mapping[str, object]) -> None:
+    def add(self, values: Mapping[str, Any]) -> None:
         self.was_active.update(values)
-        self.held.append(tuple(self._check(rule, values) for rule in self.region.rules))
+        held = tuple(self._check(rule, values) for rule in self.region.rules)
+        self.held.append(held)
+        self.all_held = self.all_held or all(held)
 
-    def _check(self, rule: Rule, values: Mapping[str, object]) -> bool:
+    def _check(self, rule: Rule, values: Mapping[str, Any]) -> bool:
         try:
             return rule.check(values)
         except SpaceError as error:
-            key = ("constraints", rule.index)
-            self.errors.setdefault(key, Problem(key, error.problems[0].message, error.problems[0].hint))
+            self.errors.setdefault(rule.index, error.problems[0].under("constraints", rule.index))
             return False
 
     @property
     def is_settled(self) -> bool:
         """Whether more draws would not change the verdict."""
-        return bool(self.errors) or (any(map(all, self.held)) and self.was_active >= self.region.parameters.keys())
+        return bool(self.errors) or (self.all_held and self.was_active >= self.region.parameters.keys())
 
 
 def region_problems(regions: Iterable[Region]) -> list[Problem]:
@@ -81,26 +85,31 @@ def _all(region: Region) -> Iterator[Values]:
 def _some(region: Region) -> Iterator[Values]:
     """Both ends of every parameter together, corners at random, then draws from the prior."""
     rng = np.random.default_rng(0)
-    sources = [lambda: 0.0, lambda: 1.0, *[lambda: float(rng.integers(2))] * (FEW_DRAWS // 4), *[rng.random] * MANY_DRAWS]
-    for uniform in sources:
+
+    def end() -> float:
+        return float(rng.integers(2))
+
+    uniforms: list[Callable[[], float]] = [lambda: 0.0, lambda: 1.0, *[end] * 50, *[rng.random] * MANY_DRAWS]
+    for uniform in uniforms:
         values = region.draw(uniform, {})
         if values is not None:
             yield values
 
 
 def _vain_conditions(tally: _Tally, tried: str) -> list[Problem]:
-    return [
-        Problem(("search_space", name, "when"), f"`{parameter.when}` never holds, so this is never active", tried)
-        for name, parameter in tally.region.parameters.items()
-        if name not in tally.was_active
-        and all(each in tally.was_active for each in (parameter.when.names if parameter.when else ())
-                if each in tally.region.parameters)
-    ]  # fmt: skip
+    """Conditions that never held although all that they read had values; a condition on constants may be meant so."""
+    problems = []
+    for name, parameter in tally.region.parameters.items():
+        read = [each for each in (parameter.when.names if parameter.when else ()) if each in tally.region.parameters]
+        if name not in tally.was_active and read and tally.was_active.issuperset(read):
+            message = f"`{parameter.when}` never holds, so this is never active"
+            problems.append(Problem(("search_space", name, "when"), message, tried))
+    return problems
 
 
 def _blame(tally: _Tally, tried: str) -> list[Problem]:
     """The constraint that nothing satisfies, else the pair that nothing satisfies, else all together."""
-    if any(map(all, tally.held)):
+    if tally.all_held:
         return []
     rules: Sequence[Rule] = tally.region.rules
     never = [rule for place, rule in enumerate(rules) if not any(held[place] for held in tally.held)]
@@ -116,3 +125,32 @@ def _blame(tally: _Tally, tried: str) -> list[Problem]:
 
 def _problem(rule: Rule, message: str, tried: str) -> Problem:
     return Problem(("constraints", rule.index), message, tried)
+
+
+def default_problems(defaults: Mapping[str, Any], rules: Iterable[Rule]) -> list[Problem]:
+    """The constraints that the defaults break, as far as these are known; constraints on constants alone included."""
+    problems = []
+    for rule in rules:
+        if rule.parameters <= defaults.keys() and not rule.holds(defaults):
+            given = ", ".join(f"{name} = {defaults[name]!r}" for name in sorted(rule.parameters))
+            message = f"`{rule.expression}` does not hold for the defaults"
+            hint = f"{given}; the first trial runs the defaults" if given else "it reads constants only"
+            problems.append(Problem(("constraints", rule.index), message, hint))
+    return problems
+
+
+def derived_problems(
+    configurations: Iterable[Mapping[str, Any]], formulas: Mapping[str, Expression], constants: Mapping[str, Any]
+) -> list[Problem]:
+    """The derived values that cannot be computed for one of these configurations."""
+    problems: dict[str, Problem] = {}
+    for values in configurations if formulas else ():
+        everything = {**constants, **values}
+        for name, expression in formulas.items():
+            try:
+                everything[name] = expression.evaluate(everything)
+            except NoValueError:
+                continue
+            except SpaceError as error:
+                problems.setdefault(name, error.problems[0].under("derived", name))
+    return list(problems.values())

@@ -1,4 +1,4 @@
-"""The finite grid of a search space: every feasible configuration of its grid points, once each, without building it."""
+"""The finite grid of a search space: every feasible configuration of its grid points, once each, never built whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Grid(Sequence[Values]):
     Args:
         regions: Of one space.
         names: Its parameters in declared order.
-        limit: More points than this are refused, before they are listed where the estimate says so.
+        limit: More points than this are refused, and no region with more combinations is listed.
 
     Raises:
         SpaceError: A continuous parameter has no points, or there are too many.
@@ -32,7 +32,8 @@ class Grid(Sequence[Values]):
     def __init__(self, regions: Sequence[Region], names: Sequence[str], limit: int = LARGEST_GRID) -> None:
         parameters = {name: each for region in regions for name, each in region.parameters.items()}
         _require_points(parameters)
-        _require_few(estimate(regions), limit, "at most ")
+        for region in regions:
+            _require_few(estimate([region]), limit, "up to ")  # a region is listed to be counted
         self._names = tuple(names)
         self._parts = [list(region.parts(lambda parameter: parameter.grid_points())) for region in regions]
         _require_few(len(self), limit, "")
@@ -58,10 +59,7 @@ class Grid(Sequence[Values]):
         return (self[index] for index in range(len(self)))
 
     def number(self, params: Mapping[str, Any]) -> int | None:
-        """The number of the configuration with these values; None where it is not on the grid.
-
-        Parameters that the configuration does not have do not count.
-        """
+        """The number of the configuration with these active parameters; None where it is not on the grid."""
         number, base = 0, 1
         for parts, (names, digits) in zip(self._parts, self._digits, strict=True):
             digit = digits.get(tuple((name, params[name]) for name in names if name in params))

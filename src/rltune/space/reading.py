@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from rltune.errors import Problem, SpaceError
+from rltune.errors import Key, Problem, SpaceError
 from rltune.space.expressions import Expression
 from rltune.space.parameters import Categorical, Float, Int, Parameter
 from rltune.space.wording import did_you_mean, found, listed
@@ -136,3 +136,59 @@ def _from_short_form(spec: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
         )
         raise SpaceError([Problem((), message, f"as in `{example}`")])
     return {"type": kind, **dict(zip(required, rest, strict=True)), **options}
+
+
+def read_parameters(search_space: Any, problems: list[Problem]) -> dict[str, Parameter | None]:
+    """Each parameter by name, None where it cannot be read; `problems` grows.
+
+    Raises:
+        SpaceError: There are none.
+    """
+    if not isinstance(search_space, Mapping) or not search_space:
+        message = f"must be a mapping from names to parameters, got {found(search_space)}"
+        hint = "as in `lr: {type: float, min: 1e-5, max: 1e-3, log: true}`"
+        raise SpaceError([Problem(("search_space",), message if search_space else "has no parameters", hint)])
+    parameters: dict[str, Parameter | None] = {}
+    for name, spec in search_space.items():
+        if not isinstance(name, str) or not name or "`" in name:
+            problems.append(Problem(("search_space", str(name)), f"a name must be text, got {found(name)}"))
+            continue
+        parameters[str(name)] = None
+        try:
+            parameters[str(name)] = parse_parameter(str(name), spec)
+        except SpaceError as error:
+            problems += (problem.under("search_space") for problem in error.problems)
+    return parameters
+
+
+def read_constraints(constraints: Any, problems: list[Problem]) -> list[Expression | None]:
+    """Each constraint, None where it cannot be read; `problems` grows."""
+    if isinstance(constraints, str) or not isinstance(constraints, Iterable):
+        message = f"must be a list of expressions, got {found(constraints)}"
+        problems.append(Problem(("constraints",), message, 'as in `constraints: ["a % b == 0"]`'))
+        return []
+    return [_read_expression(each, ("constraints", index), problems) for index, each in enumerate(constraints)]
+
+
+def read_derived(derived: Any, problems: list[Problem]) -> dict[str, Expression | None]:
+    """Each derived value by name, None where it cannot be read; `problems` grows."""
+    if not isinstance(derived, Mapping):
+        message = f"must be a mapping from names to expressions, got {found(derived)}"
+        problems.append(Problem(("derived",), message, 'as in `derived: {batch: "a * b"}`'))
+        return {}
+    return {name: _read_expression(_as_text(each), ("derived", name), problems) for name, each in derived.items()}
+
+
+def _read_expression(text: Any, key: Key, problems: list[Problem]) -> Expression | None:
+    if isinstance(text, Expression):
+        return text
+    try:
+        return Expression(text)
+    except SpaceError as error:
+        problems += (problem.under(*key) for problem in error.problems)
+        return None
+
+
+def _as_text(value: Any) -> Any:
+    """A derived value may be given as a plain number or as true or false."""
+    return repr(value) if isinstance(value, bool | int | float) else value

@@ -86,10 +86,12 @@ class Region:
     def _cumulated(self) -> Any:
         """Shape (len(members),): the prior probability of the members up to each one, not normalised."""
         assert self.members is not None
-        return np.cumsum([
-            math.prod(probability(self.parameters[name], value) for name, value in member.items())
-            for member in self.members
-        ])
+        return np.cumsum(
+            [
+                math.prod(probability(self.parameters[name], value) for name, value in member.items())
+                for member in self.members
+            ]
+        )
 
     def parts(self, points: Callable[[Parameter], Sequence[Any]]) -> Iterator[Values]:
         """Every feasible part with values from `points`, without repeats: inactive parameters are absent."""
@@ -168,9 +170,9 @@ class Region:
 
     def _place(self, values: Mapping[str, Any]) -> Any:
         """Shape (len(parameters),): where `values` stand in the unit cube, with 0.5 for what is inactive."""
-        return np.array([
-            parameter.to_unit(values[name]) if name in values else 0.5 for name, parameter in self.parameters.items()
-        ])
+        return np.array(
+            [parameter.to_unit(values[name]) if name in values else 0.5 for name, parameter in self.parameters.items()]
+        )
 
 
 def cut(parameters: Mapping[str, Parameter], rules: Sequence[Rule], constants: Mapping[str, Any]) -> list[Region]:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -35,7 +36,8 @@ def end_tree(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
             _quietly(member.terminate)
         deadline = time.monotonic() + grace_seconds
         process.wait(grace_seconds)
-        psutil.wait_procs(family, max(0.0, deadline - time.monotonic()))
+        while any(map(_lives, family)) and time.monotonic() < deadline:
+            time.sleep(0.02)
     except subprocess.TimeoutExpired:
         pass
     finally:
@@ -84,15 +86,22 @@ def last_lines(tail: str) -> str:
 
 def _descendants(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
 
 
-def _quietly(signal_sender: object) -> None:
-    assert callable(signal_sender)
+def _lives(member: psutil.Process) -> bool:
+    """Whether it still runs; an orphan may stay a zombie for long where nobody collects it."""
     try:
-        signal_sender()
+        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _quietly(send: Callable[[], object]) -> None:
+    try:
+        send()
     except psutil.Error:  # gone already
         pass
 

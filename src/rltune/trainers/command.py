@@ -79,6 +79,7 @@ class CommandTrainer:
         if not self.argv:
             raise TrainerError("a command needs at least one word")
         object.__setattr__(self, "argv", tuple(value_text(word) for word in self.argv))
+        object.__setattr__(self, "env", {name: value_text(text) for name, text in self.env.items()})
 
     def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float] | None:
         """Run one trial.
@@ -94,7 +95,7 @@ class CommandTrainer:
         variables = self._variables(suggestion)
         self._write_files(suggestion, argv, cwd, variables)
         begin = log.stat().st_size if log.exists() else 0
-        sources = (JsonLines(), *self.metrics)
+        sources = self._sources()
         readers = [source.open(directory, log) for source in sources]
         wait = min(source.poll_seconds for source in sources)
         process = _start(argv, cwd, os.environ | variables, log)
@@ -128,12 +129,13 @@ class CommandTrainer:
         """
         return merged(self.base_config, params)
 
-    def check(self, parameters: Sequence[str] = (), *, needs_folds: bool = False) -> list[Problem]:
+    def check(self, parameters: Sequence[str] = (), *, needs_folds: bool = False) -> list[Problem]:  # noqa: ARG002
         """What is wrong, found without running anything; the places are those of the study file.
 
         Args:
             parameters: The names in the search space.
-            needs_folds: Whether each trial is cross-validated; a command may read the fold from its environment.
+            needs_folds: Whether each trial is cross-validated: no concern here, a command finds its fold in its
+                environment.
         """
         names = list(dict.fromkeys([*self.parameters, *parameters]))
         problems = [p for i, word in enumerate(self.argv) for p in problems_in(word, names, ("trainer", "command", i))]
@@ -142,10 +144,6 @@ class CommandTrainer:
         if self.cwd is not None:
             problems += problems_in(str(self.cwd), names, ("trainer", "cwd"))
         used = {name for word in (*self.argv, *self.env.values()) for name in names_in(word)}
-        if not needs_folds and {"fold", "n_folds"} & used:
-            problems.append(
-                Problem(("trainer", "command"), "{fold} needs cross-validation", "set cross_validation: true")
-            )
         return [*problems, *self._unreached(names, used), *self._unknown(names), *self._missing_files()]
 
     def _unreached(self, names: Sequence[str], used: set[str]) -> list[Problem]:
@@ -173,6 +171,11 @@ class CommandTrainer:
         if script.endswith(".py") and not names_in(script) and not (cwd / script).is_file():
             return [Problem((*place, 1), f"there is no file {cwd / script}")]
         return []
+
+    def _sources(self) -> tuple[Source, ...]:
+        """Where metrics are read: also from `RLTUNE_METRICS`, unless that file has a description of its own."""
+        own = any(isinstance(source, JsonLines) and source.file == JsonLines().file for source in self.metrics)
+        return tuple(self.metrics) if own else (JsonLines(), *self.metrics)
 
     def _cwd(self, suggestion: Suggestion) -> Path:
         return Path(fill(str(self.cwd), self._values(suggestion)) if self.cwd is not None else "").absolute()
@@ -209,7 +212,7 @@ class CommandTrainer:
             "RLTUNE_RESUME_FROM": suggestion.resume_from,
             "PYTHONUNBUFFERED": 1,
         }
-        theirs = {name: fill(value_text(text), values) for name, text in self.env.items()}
+        theirs = {name: fill(text, values) for name, text in self.env.items()}
         return {name: str(value) for name, value in facts.items() if value is not None} | theirs
 
     def _write_files(

@@ -48,7 +48,7 @@ def unknown_keys(base: Mapping[str, Any], names: Iterable[str]) -> list[Problem]
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """The hint for a wrong name: those of `known` with the same last part, else those spelled like it."""
     tail = name.rpartition(".")[2]
-    near = [k for k in known if k.rpartition(".")[2] == tail] or difflib.get_close_matches(name, known, 3)
+    near = [k for k in known if k.rpartition(".")[2] == tail] or difflib.get_close_matches(name, known, 1)
     near = difflib.get_close_matches(name, near, 3, cutoff=0.0)
     return f"did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else ""
 
@@ -220,16 +220,16 @@ def _step(at: Mapping[str, Any] | list[Any], parts: list[str]) -> tuple[Any, lis
 
 
 def _paths(config: object, prefix: str = "") -> Iterator[str]:
-    items: Iterable[tuple[Any, Any]]
+    """The names of all values that a parameter may replace, lists among them."""
+    items: Iterable[tuple[Any, Any]] = ()
     if isinstance(config, Mapping):
         items = config.items()
     elif isinstance(config, list):
         items = enumerate(config)
-    else:
-        return
     for key, value in items:
-        yield (path := f"{prefix}{key}")
-        yield from _paths(value, f"{path}.")
+        if not isinstance(value, Mapping):
+            yield f"{prefix}{key}"
+        yield from _paths(value, f"{prefix}{key}.")
 
 
 def _is_plain(text: str) -> bool:
@@ -238,14 +238,10 @@ def _is_plain(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """Quotes that Hydra and YAML agree on; a text that holds both kinds of quotes follows Hydra."""
+    """In quotes that Hydra and YAML agree on, where there are any; else in Hydra's.
+
+    To Hydra, backslashes count only where they stand before a quote.
+    """
     if "'" in text and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    if "\n" in text:  # Hydra keeps a line break, YAML would fold it: no notation means the same to both
-        return f"'{text}'" if "'" not in text else _hydra_quoted(text)
-    return _hydra_quoted(text)
-
-
-def _hydra_quoted(text: str) -> str:
-    """In single quotes; backslashes count only where they stand before a quote."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text) + "'"

@@ -72,11 +72,11 @@ def fill(word: str, values: Mapping[str, Any]) -> str:
 def fill_all(words: Sequence[str], values: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, ...]:
     """The words of a command, filled in.
 
-    A word with `{overrides}` is repeated for each of them. An option whose value this trial does not have (an inactive
-    parameter, no fold, no horizon) is left out: `--momentum={momentum}`, or `--momentum` and `{momentum}`.
+    A word with `{overrides}` is repeated for each of them. What this trial has no value for (an inactive parameter, no
+    fold, no horizon) is left out with its name: `--momentum={momentum}`, or `--momentum` and `{momentum}`.
 
     Raises:
-        TrainerError: A word that is not an option needs a value that this trial does not have.
+        TrainerError: A word that stands alone needs a value that this trial does not have.
     """
     result: list[str] = []
     for i, word in enumerate(words):
@@ -85,9 +85,9 @@ def fill_all(words: Sequence[str], values: Mapping[str, Any], params: Mapping[st
             result += [fill(word, {**values, OVERRIDES: text}) for text in overrides(params)]
         elif all(_has_value(name, values) for name in names):
             result.append(fill(word, values))
-        elif word.startswith("-") and "=" in word:
+        elif word.startswith("-") or "=" in word:
             continue
-        elif i and _is_option(words[i - 1]) and not word.startswith("-"):
+        elif i and _is_option(words[i - 1]):
             result.pop()
         else:
             fill(word, values)  # says what is missing

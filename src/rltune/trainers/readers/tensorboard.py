@@ -80,7 +80,7 @@ class TensorBoardReader:
 
     def _events(self, path: Path) -> Iterator[Any]:
         """What is new in one file; its reader keeps its place, also before a record that is half written."""
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from tensorboard.compat import tf
 
         while True:

@@ -1,0 +1,115 @@
+"""Parts by name: ours, those that other packages offer as entry points, and any `module:Class`.
+
+Samplers, pruners, guards and executors are all found here, so a new one is one new file and no edit.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from rltune.errors import InputError, Problem
+from rltune.space.wording import listed, nearest
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The parts of one kind.
+
+    Attributes:
+        kind: In the singular: `pruner`. The entry points' group is `rltune.pruners`.
+        built_in: `module:attribute` by name; imported when asked for.
+        form: What one of the user's own is called: `module:Class`, or `module:function`.
+    """
+
+    kind: str
+    built_in: Mapping[str, str]
+    form: str = "module:Class"
+
+    @property
+    def group(self) -> str:
+        return f"rltune.{self.kind}s"
+
+    def names(self) -> list[str]:
+        """Every name but `module:attribute`."""
+        return sorted({*self.built_in, *entry_points(group=self.group).names})
+
+    def knows(self, name: str) -> bool:
+        """Whether the name could be found, without importing anything."""
+        return ":" in name or name in self.names()
+
+    def find(self, name: str) -> Any:
+        """The class or function of that name.
+
+        Raises:
+            InputError: There is none; the message says which there are.
+        """
+        if name in self.built_in:
+            return _load(self.built_in[name])
+        if offered := tuple(entry_points(group=self.group, name=name)):
+            return self._loaded(name, offered[0].value)
+        if ":" in name:
+            return self._loaded(name, name)
+        known = self.names()
+        near = nearest(name, known)
+        hint = f"did you mean `{near}`? " if near else ""
+        allowed = f"known are {listed(known, 20)}, and `{self.form}` for one of your own"
+        raise InputError([Problem(("name",), f"there is no {self.kind} `{name}`", hint + allowed)])
+
+    def _loaded(self, name: str, where: str) -> Any:
+        try:
+            part = _load(where)
+        except (ImportError, AttributeError) as error:
+            raise InputError([Problem(("name",), f"the {self.kind} `{name}` cannot be loaded: {error}")]) from error
+        if not callable(part):
+            raise InputError([Problem(("name",), f"`{name}` is no class and no function")])
+        return part
+
+
+def parameters_of(part: Any) -> dict[str, inspect.Parameter]:
+    """What a class or function takes."""
+    if isinstance(part, type) and part.__init__ is object.__init__:  # type: ignore[misc]
+        return {}  # whose signature would be object's `(*args, **kwargs)`
+    return dict(inspect.signature(part).parameters)
+
+
+def check_options(
+    name: str, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any], ours: Collection[str] = ()
+) -> None:
+    """Judges options before a part is called with them.
+
+    Args:
+        name: The part's, for messages.
+        parameters: What it takes.
+        given: The options.
+        ours: Arguments that rltune fills in, which are no options.
+
+    Raises:
+        InputError: Unknown options and missing ones, all of them.
+    """
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [option for option in parameters if option not in ours]
+    allowed = f"`{name}` takes {listed(known, 20)}" if known else f"`{name}` takes no options"
+    problems = []
+    for option in given:
+        if option not in known:
+            near = nearest(str(option), known)
+            problems.append(
+                Problem((option,), "unknown option", f"did you mean `{near}`? {allowed}" if near else allowed)
+            )
+    for option in known:
+        if option not in given and parameters[option].default is inspect.Parameter.empty:
+            problems.append(Problem((option,), "is missing", allowed))
+    if problems:
+        raise InputError(problems)
+
+
+def _load(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))

@@ -1,0 +1,56 @@
+"""What a sampler writes into the journal while it draws, kept back until the draw is accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+_UNREPAIRED = ":relative_params:"  # Optuna's TPE and GP note the whole draw, for others that ask at the same moment
+
+
+class Notes:
+    """A study that looks like the real one, but on which notes about one trial do not reach the storage yet.
+
+    A sampler may draw several times for one trial. Only what it noted last is written, and never the draw itself,
+    which may be infeasible: the parameters follow at once, so that nobody misses it.
+
+    Attributes:
+        study: What the sampler is given.
+    """
+
+    def __init__(self, study: Study, trial: FrozenTrial) -> None:
+        self._storage = _Storage(study._storage, trial._trial_id)
+        # `copy.copy` would fail on the study that Hyperband shows to samplers: it hides its attributes.
+        self.study: Study = object.__new__(type(study))
+        state = object.__getattribute__(study, "__dict__")
+        object.__getattribute__(self.study, "__dict__").update(state, _storage=self._storage)
+
+    def commit(self) -> None:
+        """Write what was noted last."""
+        for key, value in self._storage.notes.items():
+            if _UNREPAIRED not in key:
+                self._storage.real.set_trial_system_attr(self._storage.trial_id, key, value)
+
+
+class _Storage:
+    """Passes everything on, except for the attributes of one trial."""
+
+    def __init__(self, real: Any, trial_id: int) -> None:
+        self.real = real
+        self.trial_id = trial_id
+        self.notes: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if trial_id == self.trial_id:
+            self.notes[key] = value
+        else:
+            self.real.set_trial_system_attr(trial_id, key, value)
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        noted = self.notes if trial_id == self.trial_id else {}
+        return {**self.real.get_trial_system_attrs(trial_id), **noted}

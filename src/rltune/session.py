@@ -1,0 +1,180 @@
+"""One session of a study, from the lock on its folder to the files that say what came out.
+
+`rltune run`, `rltune demo` and `rltune.tune` all come through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from rltune import config as cfg
+from rltune import records as rec
+from rltune.analysis.selection import Verdict, recommended, verdict
+from rltune.config.build import Parts, build
+from rltune.errors import FolderError, InputError, StudyFileError
+from rltune.folder import StudyDir, explain, write_atomic
+from rltune.objective import Objective
+from rltune.records import TrialRecord
+from rltune.report.files import write_results
+from rltune.storage import open_study
+from rltune.tuner import Tuner
+
+DONE = 0
+NOTHING_FEASIBLE = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """A study as it stands: after a session of it, or read from its folder.
+
+    Attributes:
+        folder: The study's.
+        config: The study file.
+        study: Optuna's view of it.
+        records: Every trial of the study.
+        verdict: The finalists against the default on fresh seeds; None before the finals.
+        best: The trial to ship, or the best of single runs where there were no finals; None where none is feasible.
+        halted: Why the session ended before its plan did: too many failures.
+        stopped: The session was told to stop and can be resumed.
+    """
+
+    folder: StudyDir
+    config: cfg.StudyConfig
+    study: optuna.Study
+    records: list[TrialRecord]
+    verdict: Verdict | None
+    best: TrialRecord | None
+    halted: str | None = None
+    stopped: bool = False
+
+    @property
+    def objectives(self) -> list[Objective]:
+        return self.config.evaluation.objectives()
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What `Plan.to_json` said before the first trial."""
+        return rec.read_plan(self.study)
+
+    @property
+    def exit_code(self) -> int:
+        return DONE if self.best is not None and self.halted is None else NOTHING_FEASIBLE
+
+
+def read(path: Path) -> Result:
+    """A study as its folder has it; runs nothing, writes nothing, and may be called while the study runs.
+
+    Raises:
+        FolderError: There is no study in that folder.
+    """
+    folder = StudyDir(path)
+    if not folder.study_file.exists():
+        raise FolderError(f"{path}: not a study folder (there is no {folder.study_file.name} in it)")
+    config = cfg.load(folder.study_file)
+    directions = [o.direction for o in config.evaluation.objectives()]
+    study = open_study(config.storage, folder, config.name, directions, create=False)
+    return _result(folder, config, study)
+
+
+def _result(
+    folder: StudyDir, config: cfg.StudyConfig, study: optuna.Study, *, halted: str | None = None, stopped: bool = False
+) -> Result:
+    objective, records = config.evaluation.objectives()[0], rec.load(study)
+    found = verdict(records, objective, rec.read_plan(study).get("default"))
+    return Result(folder, config, study, records, found, recommended(records, objective, found), halted, stopped)
+
+
+def study_dir(config: cfg.StudyConfig, out: Path | None = None) -> StudyDir:
+    """Where a study lives: `out` itself, or the folder of its name under the study file's `out`."""
+    return StudyDir(out if out is not None else Path(config.out) / config.name)
+
+
+def prepare(config: cfg.StudyConfig, folder: StudyDir) -> Parts:
+    """Everything that a run needs, built and checked; nothing is started and nothing written.
+
+    Raises:
+        StudyFileError: With every problem found, and the lines that they stand in.
+    """
+    try:
+        return build(config, config.base, folder)
+    except StudyFileError:
+        raise
+    except InputError as error:
+        raise config.error(error.problems) from error
+
+
+def run(
+    config: cfg.StudyConfig,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_open: Callable[[Tuner, Parts], None] = lambda _tuner, _parts: None,
+    on_change: Callable[[TrialRecord], None] = lambda _record: None,
+) -> Result:
+    """Starts the study or goes on with it, until its plan is fulfilled or it is told to stop.
+
+    Args:
+        config: The study.
+        out: The study's folder; see `study_dir`.
+        force: Go on although the study file has changed in a way that makes earlier trials incomparable.
+        should_stop: Asked several times a second; once it says yes, what runs is interrupted and can be resumed.
+        on_open: Called once the journal is open, before the first trial of this session.
+        on_change: Called whenever a trial starts or ends.
+
+    Raises:
+        StudyFileError: The study cannot be built.
+        FolderError: The folder is locked, unwritable, full, or belongs to another study.
+        TrainerError: The trainer cannot be loaded.
+        ExecutorError: No worker can be started.
+    """
+    folder = study_dir(config, out)
+    parts = prepare(config, folder)
+    folder.create()
+    with folder.locked():
+        _keep_study_file(config, folder, force=force)
+        folder.stop_request.unlink(missing_ok=True)
+
+        def stopping() -> bool:
+            return should_stop() or folder.stop_request.exists()
+
+        try:
+            tuner = parts.open_tuner(folder)
+            tuner.on_change = on_change
+            on_open(tuner, parts)
+            parts.executor.run(tuner, parts.per_trial, stopping)
+            result = _result(folder, config, tuner.study, halted=tuner.halted, stopped=stopping())
+            write_results(
+                folder,
+                parts.space,
+                parts.plan.objectives,
+                result.records,
+                result.best,
+                result.verdict,
+                parts.trainer.config,
+            )
+            return result
+        except OSError as error:
+            raise FolderError(f"study folder {folder.path}: {explain(error)}") from error
+        finally:
+            folder.stop_request.unlink(missing_ok=True)
+
+
+def _keep_study_file(config: cfg.StudyConfig, folder: StudyDir, *, force: bool) -> None:
+    """The folder keeps the study as it was run; another one must not go on in it unseen."""
+    text = config.to_yaml()
+    if folder.study_file.exists():
+        changed = cfg.invalidating(cfg.load(folder.study_file), config)
+        if changed and not force:
+            raise FolderError(
+                f"study folder {folder.path}: the study has changed since this folder was made, and its trials could "
+                "not be compared with new ones:\n"
+                + "\n".join(f"  {line}" for line in changed)
+                + "\nChoose another folder with `--out`, take the change back, or go on all the same with `--force`."
+            )
+    write_atomic(folder.study_file, text)
