@@ -119,6 +119,12 @@ def test_what_is_no_number(value: object, kind: str) -> None:
     assert attempt(lambda s, r: {"loss": value}, SUGGESTION, lambda m: None).cause is Cause.ERROR
 
 
+@pytest.mark.parametrize("returned", [0.0, np.zeros(2), "done", []])
+def test_a_trainer_returns_a_mapping_or_none(returned: Any) -> None:
+    outcome = attempt(lambda s, r: returned, SUGGESTION, lambda m: None)
+    assert outcome.message.startswith("metrics must be a mapping of names to numbers, got a ")
+
+
 def test_metrics_are_a_mapping_of_texts() -> None:
     with pytest.raises(TrainerError, match="must be a mapping of names to numbers, got a float"):
         as_metrics(0.5)  # type: ignore[arg-type]
@@ -206,16 +212,16 @@ def test_pytorch_is_known_by_the_name_of_its_exception() -> None:
     class OutOfMemoryError(RuntimeError):
         pass
 
-    class Wrapped(OutOfMemoryError):
+    class WrappedError(OutOfMemoryError):
         pass
 
-    assert raising(Wrapped("tried to allocate 2 GiB")).cause is Cause.OUT_OF_MEMORY
+    assert raising(WrappedError("tried to allocate 2 GiB")).cause is Cause.OUT_OF_MEMORY
 
 
 def test_memory_that_ran_out_below_another_exception() -> None:
     def trainer(_suggestion: Suggestion, _report: Report) -> None:
         try:
-            raise MemoryError
+            bytearray(1 << 60)
         except MemoryError as error:
             raise RuntimeError("training failed") from error
 

@@ -47,8 +47,8 @@ class TrialFailed(Exception):  # noqa: N818  # it is the trial that failed, not 
         super().__init__(message)
         self.cause = cause
 
-    def __reduce__(self) -> tuple[type[TrialFailed], tuple[Cause, str]]:
-        return type(self), (self.cause, str(self))
+    def __reduce__(self) -> tuple[type[TrialFailed], tuple[Cause, str], dict[str, Any]]:
+        return type(self), (self.cause, str(self)), self.__dict__
 
 
 class Interrupted(BaseException):
@@ -77,7 +77,7 @@ def attempt(trainer: Trainer, suggestion: Suggestion, report: Report) -> Outcome
 
     try:
         returned = trainer(suggestion, checked)
-        outcome = Outcome(metrics=as_metrics(returned or {}))
+        outcome = Outcome(metrics={} if returned is None else as_metrics(returned))
     except TrialStopped:
         stopped, outcome = True, Outcome()
     except (KeyboardInterrupt, Interrupted):

@@ -102,8 +102,10 @@ WRONG_TEXTS = {
     ),
     "two duplicate keys": (
         "a: 1\na: 2\nb: {c: 1, c: 2}\n",
-        "s.yaml:2: a: stands twice in one mapping: on line 1 and on line 2 (keep one of them)\n"
-        "s.yaml:3: b.c: stands twice in one mapping: on line 3 and on line 3 (keep one of them)",
+        (
+            "s.yaml:2: a: stands twice in one mapping: on line 1 and on line 2 (keep one of them)\n"
+            "s.yaml:3: b.c: stands twice in one mapping: on line 3 and on line 3 (keep one of them)"
+        ),
     ),
     "tab": ("a:\n\tb: 1\n", "s.yaml:2: a tab is used as indentation (YAML takes spaces only: replace the tab)"),
     "tab after spaces": (
@@ -121,8 +123,10 @@ WRONG_TEXTS = {
     "open quote": ("a: 'x\nb: 1\n", "s.yaml:1: the quote opened here is not closed (add the closing quote)"),
     "indented too far": (
         "a:\n  b: 1\n   c: 2\n",
-        "s.yaml:3: the colon in `c: 2` cannot stand there (indent the keys of one mapping alike, "
-        "write a space after each colon, and quote text that holds a colon and a space)",
+        (
+            "s.yaml:3: the colon in `c: 2` cannot stand there (indent the keys of one mapping alike, "
+            "write a space after each colon, and quote text that holds a colon and a space)"
+        ),
     ),
     "indented too little": (
         "a:\n  b: 1\n c: 2\n",
@@ -142,11 +146,16 @@ WRONG_TEXTS = {
         "a: 1\n---\nb: 2\n",
         "s.yaml:2: a second document begins here (keep one study in a file: remove the `---`)",
     ),
-    "tag": ("a: 1\nb: !!set {x}\n", None),
+    "tag": (
+        "a: 1\nb: !!set {x}\n",
+        "s.yaml:2: b: carries the tag tag:yaml.org,2002:set (tags are not used here: remove it)",
+    ),
     "python tag": (
         "a: !!python/object/apply:os.system [ls]\n",
-        "s.yaml:1: a: carries the tag tag:yaml.org,2002:python/object/apply:os.system "
-        "(tags are not used here: remove it)",
+        (
+            "s.yaml:1: a: carries the tag tag:yaml.org,2002:python/object/apply:os.system "
+            "(tags are not used here: remove it)"
+        ),
     ),
     "wrong core tag": ("a: !!int x\n", "s.yaml:1: a: `x` is no int, as its tag says (remove the tag)"),
     "key that is no text": (
@@ -160,8 +169,10 @@ WRONG_TEXTS = {
     "control character": ("a: 1\nb: \x01\n", "s.yaml:2: holds the control character 0x01 (remove it)"),
     "yaml 1.1": (
         "%YAML 1.1\n---\na: on\n",
-        "s.yaml:1: asks for YAML 1.1, where `1e-5` and `on` mean something else "
-        "(remove the line that begins with `%YAML`)",
+        (
+            "s.yaml:1: asks for YAML 1.1, where `1e-5` and `on` mean something else "
+            "(remove the line that begins with `%YAML`)"
+        ),
     ),
     "empty": ("\n# nothing\n", "s.yaml: is empty (`rltune init` writes a study file to begin with)"),
     "list": ("\n- a\n- b\n", "s.yaml:2: holds a list, not keys with values (write `key: value` lines)"),
@@ -185,12 +196,12 @@ WRONG_TEXTS = {
 def test_texts_that_cannot_be_read(tmp_path, text, message):
     file = tmp_path / "s.yaml"
     file.write_text(text)
-    assert refusal(file) == message if message else refusal(file)
+    assert refusal(file) == message
 
 
 def test_deep_nesting_is_refused_not_a_crash(tmp_path):
     file = tmp_path / "s.yaml"
-    file.write_text("a: " + "[" * 5000 + "]" * 5000)
+    file.write_text("a: " + "[" * 500 + "]" * 500)
     assert refusal(file) == "s.yaml: is nested too deeply"
 
 
@@ -263,6 +274,8 @@ class TestOverrides:
             ),
             ("search_space.loss.clip.max=1e-2", ["search_space", "loss.clip", "max"], 1e-2),
             ("search_space.loss.clip={min: 0, max: 1}", ["search_space", "loss.clip"], {"min": 0, "max": 1}),
+            ("search_space.loss.clip.choices=[1, 2]", ["search_space", "loss.clip", "choices"], [1, 2]),
+            ("search_space.loss.clip=[int, 1, 2]", ["search_space", "loss.clip"], ["int", 1, 2]),
             ("derived.a.b=c * 2", ["derived", "a.b"], "c * 2"),
             ("evaluation.constraints.kl.max=1", ["evaluation", "constraints", "kl", "max"], 1),
         ],
@@ -311,13 +324,17 @@ class TestOverrides:
             ("seed.x=3", "seed: --set seed.x=3 leads through seed, which is 1 (set seed as a whole)"),
             (
                 "trainer.command.0=3",
-                "trainer.command: --set trainer.command.0=3 leads through trainer.command, which is a list "
-                "(set trainer.command as a whole)",
+                (
+                    "trainer.command: --set trainer.command.0=3 leads through trainer.command, which is a list "
+                    "(set trainer.command as a whole)"
+                ),
             ),
             (
                 "name=[1, 2",
-                "--set name=[1, 2 has a value that is not YAML: the list opened here with `[` is not closed "
-                "(add the `]`, and commas between the items)",
+                (
+                    "--set name=[1, 2 has a value that is not YAML: the list opened here with `[` is not closed "
+                    "(add the `]`, and commas between the items)"
+                ),
             ),
             ("name=@x", "--set name=@x has a value that is not YAML: text cannot begin with @ (put it in quotes)"),
         ],

@@ -194,8 +194,10 @@ WRONG = {
     "key of nothing": (
         "",
         "executor: {zzz: 1}",
-        "5: executor.zzz: unknown key (known: `name`, `workers`, `gpus_per_trial`, `gpus`, `timeout_minutes`, "
-        "`memory_limit`, `grace_seconds`, `warm`)",
+        (
+            "5: executor.zzz: unknown key (known: `name`, `workers`, `gpus_per_trial`, `gpus`, `timeout_minutes`, "
+            "`memory_limit`, `grace_seconds`, `warm`)"
+        ),
     ),
     "text for a number": (
         "",
@@ -223,8 +225,10 @@ WRONG = {
     "name": (
         "",
         "name: my study!",
-        "5: name: may hold letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 100; "
-        "got the text 'my study!' (write my-study)",
+        (
+            "5: name: may hold letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 100; "
+            "got the text 'my study!' (write my-study)"
+        ),
     ),
     "storage": (
         "",
@@ -236,12 +240,20 @@ WRONG = {
         'constraints: "lr < 1"',
         """5: constraints: must be a list, got the text 'lr < 1' (write ["lr < 1"])""",
     ),
+    "unknown sampler": (
+        "",
+        "algorithm: bayesain",
+        "5: algorithm: there is no sampler `bayesain` (did you mean `bayesian`?)",
+    ),
+    "sampler without a name": ("", "algorithm: {seed: 3}", "5: algorithm.name: is missing (as in name: ...)"),
     # the trainer
     "no trainer": (
         TRAINER,
         "",
-        "1: trainer: is missing: nothing says what runs "
-        '(use --trainer pkg.module:train, or write trainer: {function: "pkg.module:train"})',
+        (
+            "2: trainer: is missing: nothing says what runs "
+            '(use --trainer pkg.module:train, or write trainer: {function: "pkg.module:train"})'
+        ),
     ),
     "empty trainer": (
         TRAINER,
@@ -271,8 +283,10 @@ WRONG = {
     "command as text": (
         TRAINER,
         'trainer: {command: "python train.py --config {config}"}',
-        "1: trainer.command: must be a list of words, got the text 'python train.py --config {config}' "
-        '(write [python, train.py, --config, "{config}"])',
+        (
+            "1: trainer.command: must be a list of words, got the text 'python train.py --config {config}' "
+            '(write [python, train.py, --config, "{config}"])'
+        ),
     ),
     "empty command": (
         TRAINER,
@@ -297,8 +311,10 @@ WRONG = {
     "unknown source of metrics": (
         TRAINER,
         "trainer: {command: [a], metrics: json}",
-        "1: trainer.metrics: must be one of jsonl, stdout, tensorboard, got the text 'json' "
-        '(as in jsonl, {stdout: json}, {stdout: "loss=(?P<loss>.+)"} or {tensorboard: logs})',
+        (
+            "1: trainer.metrics: must be one of jsonl, stdout, tensorboard, got json "
+            '(as in jsonl, {stdout: json}, {stdout: "loss=(?P<loss>.+)"} or {tensorboard: logs})'
+        ),
     ),
     "source without a place": (
         TRAINER,
@@ -309,22 +325,28 @@ WRONG = {
     "min above max": (
         "  lr: {type: float, min: 1e-5, max: 1e-3, log: true}",
         "  lr: {type: float, min: 1.0, max: 0.5}",
-        "3: search_space.lr.",
+        "3: search_space.lr.min: 1.0 is above `max`, 0.5 (swap them)",
     ),
     "log from zero": (
         "  lr: {type: float, min: 1e-5, max: 1e-3, log: true}",
         "  lr: {type: float, min: 0, max: 0.5, log: true}",
-        "3: search_space.lr.min: must be above 0 with `log: true`",
+        (
+            "3: search_space.lr.min: must be above 0 with `log: true`, got 0.0 "
+            "(raise it, or use a linear scale: leave `log` out)"
+        ),
     ),
     "unknown type": (
         "  lr: {type: float, min: 1e-5, max: 1e-3, log: true}",
         "  lr: {type: flaot, min: 1, max: 2}",
-        "3: search_space.lr.type: must be one of `float`",
+        (
+            "3: search_space.lr.type: must be one of `float`, `int`, `categorical`, got the text 'flaot' "
+            "(did you mean `float`?)"
+        ),
     ),
     "constraint on nothing": (
         "",
         "constraints: ['lr < 1', 'lrr < 1']",
-        "5: constraints.1: `lrr < 1`: there is no parameter `lrr`",
+        "5: constraints.1: `lrr < 1`: there is no parameter `lrr` (did you mean `lr`?)",
     ),
     # the evaluation
     "no direction": (
@@ -380,33 +402,44 @@ WRONG = {
     "rank pruning with several objectives": (
         EVALUATION,
         "evaluation: {metric: a, direction: minimize, secondary_metrics: [b]}\npruner: median",
-        "5: pruner: `median` compares trials by one number, and this study has 2 objectives (use evaluation."
-        "early_stopping, which goes by the primary metric, or turn the secondary metrics into evaluation.constraints)",
+        (
+            "5: pruner: `median` compares trials by one number, and this study has 2 objectives "
+            "(use evaluation.early_stopping, which goes by the primary metric, "
+            "or turn the secondary metrics into evaluation.constraints)"
+        ),
     ),
     # pruners and guards
     "unknown pruner": (
         "",
         "pruner: medain",
-        "5: pruner: there is no pruner `medain` (did you mean `median`? known are `halving`, `hyperband`, `median`, "
-        "`none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)",
+        (
+            "5: pruner: there is no pruner `medain` (did you mean `median`? known are `halving`, `hyperband`, "
+            "`median`, `none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)"
+        ),
     ),
     "unknown option of a pruner": (
         "",
         "pruner:\n  name: median\n  n_startup: 3",
-        "7: pruner.n_startup: unknown option (did you mean `n_startup_trials`? `median` takes `n_startup_trials`, "
-        "`n_warmup_steps`, `interval_steps`, `n_min_trials`)",
+        (
+            "7: pruner.n_startup: unknown option (did you mean `n_startup_trials`? `median` takes `n_startup_trials`, "
+            "`n_warmup_steps`, `interval_steps`, `n_min_trials`)"
+        ),
     ),
     "missing option of a pruner": (
         "",
         "pruner: percentile",
-        "5: pruner.percentile: is missing (`percentile` takes `percentile`, `n_startup_trials`, `n_warmup_steps`, "
-        "`interval_steps`, `n_min_trials`)",
+        (
+            "5: pruner.percentile: is missing (`percentile` takes `percentile`, `n_startup_trials`, `n_warmup_steps`, "
+            "`interval_steps`, `n_min_trials`)"
+        ),
     ),
     "unknown guard": (
         "",
         "guards:\n  - divergence\n  - divergance",
-        "7: guards.1: there is no guard `divergance` (did you mean `divergence`? known are `divergence`, "
-        "and `module:function` for one of your own)",
+        (
+            "7: guards.1: there is no guard `divergance` (did you mean `divergence`? known are `divergence`, "
+            "and `module:function` for one of your own)"
+        ),
     ),
     "guards as text": (
         "",
@@ -417,13 +450,18 @@ WRONG = {
     "unknown executor": (
         "",
         "executor: locl",
-        "5: executor: there is no executor `locl` (did you mean `local`?",
+        (
+            "5: executor: there is no executor `locl` (did you mean `local`? known are `inline`, `local`, "
+            "and `module:Class` for one of your own)"
+        ),
     ),
     "size": (
         "",
         "executor: {memory_limit: 8 Gigs}",
-        "5: executor.memory_limit: must be a number of bytes or a size, got the text '8 Gigs' "
-        "(as in 8GB, 7.5GiB or 8000000000)",
+        (
+            "5: executor.memory_limit: must be a number of bytes or a size, got the text '8 Gigs' "
+            "(as in 8GB, 7.5GiB or 8000000000)"
+        ),
     ),
     "one and a half GPUs": (
         "",
@@ -459,8 +497,7 @@ class TestRefused:
     def test_one_thing(self, refusal, line, instead, message):
         text = MINIMAL.replace(line, instead) if line else MINIMAL + instead + "\n"
         said = refusal(text)
-        assert said.startswith(f"s.yaml:{message}"), said
-        assert len(said.splitlines()) == 1
+        assert said == f"s.yaml:{message}"
 
     def test_everything_at_once_in_the_order_of_the_file(self, refusal):
         said = refusal(

@@ -129,15 +129,20 @@ class TestMakePruner:
             (
                 "medain",
                 {},
-                "name: there is no pruner `medain` (did you mean `median`? known are `halving`, `hyperband`, `median`, "
-                "`none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)",
+                (
+                    "name: there is no pruner `medain` (did you mean `median`? "
+                    "known are `halving`, `hyperband`, `median`, `none`, `patient`, `percentile`, `plateau`, "
+                    "and `module:Class` for one of your own)"
+                ),
             ),
             ("none", {"x": 1}, "x: unknown option (`none` takes no options)"),
             (
                 "halving",
                 {"reduction": 3},
-                "reduction: unknown option (did you mean `reduction_factor`? `halving` takes `min_resource`, "
-                "`reduction_factor`, `min_early_stopping_rate`, `bootstrap_count`)",
+                (
+                    "reduction: unknown option (did you mean `reduction_factor`? `halving` takes `min_resource`, "
+                    "`reduction_factor`, `min_early_stopping_rate`, `bootstrap_count`)"
+                ),
             ),
             ("median", {"n_startup_trials": "5"}, "n_startup_trials: must be a whole number, got the text '5'"),
             ("median", {"n_startup_trials": True}, "n_startup_trials: must be a whole number, got true"),
@@ -145,20 +150,26 @@ class TestMakePruner:
             (
                 "halving",
                 {"reduction_factor": 1},
-                "`halving` refuses its options: "
-                "The value of `reduction_factor` is 1, but must be `reduction_factor >= 2`",
+                (
+                    "`halving` refuses its options: "
+                    "The value of `reduction_factor` is 1, but must be `reduction_factor >= 2`"
+                ),
             ),
             (
                 "patient",
                 {"patience": 1, "wrapped_pruner": {"name": "median", "n_warmup": 1}},
-                "wrapped_pruner.n_warmup: unknown option (did you mean `n_warmup_steps`? `median` takes "
-                "`n_startup_trials`, `n_warmup_steps`, `interval_steps`, `n_min_trials`)",
+                (
+                    "wrapped_pruner.n_warmup: unknown option (did you mean `n_warmup_steps`? `median` takes "
+                    "`n_startup_trials`, `n_warmup_steps`, `interval_steps`, `n_min_trials`)"
+                ),
             ),
             (
                 "patient",
                 {"patience": 1, "wrapped_pruner": 3},
-                "wrapped_pruner: must name a pruner, got 3 "
-                "(as in wrapped_pruner: median, or wrapped_pruner: {name: percentile, percentile: 25.0})",
+                (
+                    "wrapped_pruner: must name a pruner, got 3 "
+                    "(as in wrapped_pruner: median, or wrapped_pruner: {name: percentile, percentile: 25.0})"
+                ),
             ),
             ("plateau", {"patience": 0}, "patience: must be at least 1, got 0"),
             ("nowhere:Pruner", {}, "name: the pruner `nowhere:Pruner` cannot be loaded: No module named 'nowhere'"),

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from rltune.errors import Problem, TrainerError
 from rltune.trainers.config_text import (
     did_you_mean,
+    flattened,
     float_text,
     json_text,
     merged,
@@ -76,7 +77,7 @@ class TestMerged:
 
 
 class TestUnknownKeys:
-    base = {"policy": {"optimizer": {"kwargs": {"lr": 1, "eps": 1}}, "betas": [0.9]}, "a.b": 1, "empty": None}
+    base: ClassVar = {"policy": {"optimizer": {"kwargs": {"lr": 1, "eps": 1}}, "betas": [0.9]}, "a.b": 1, "empty": None}
 
     def test_known(self) -> None:
         assert unknown_keys(self.base, ["policy.optimizer.kwargs.lr", "policy.betas.0", "policy.betas", "a.b"]) == []
@@ -100,6 +101,18 @@ class TestUnknownKeys:
         assert did_you_mean("critic.lr", ["actor.optimizer.lr", "critic.optimizer.lr"]).startswith(
             "did you mean `critic.optimizer.lr`"
         )
+
+
+def test_flattened() -> None:
+    config = {"a": {"b": [1, {"c": 2}], "d": None}, "e.f": "x", "g": {}}
+    assert flattened(config) == {
+        "a.b": [1, {"c": 2}],
+        "a.b.0": 1,
+        "a.b.1.c": 2,
+        "a.d": None,
+        "e.f": "x",
+    }
+    assert list(flattened({"b": 1, "a": 2})) == ["b", "a"]
 
 
 class TestYaml:
@@ -134,7 +147,7 @@ class TestYaml:
             (np.float64(1e-5), "1.0e-05"),
             (np.int64(3), "3"),
             (Path("/a/b"), "/a/b"),
-            (datetime.date(2026, 1, 1), "2026-01-01"),
+            (dt.date(2026, 1, 1), "2026-01-01"),
         ],
     )
     def test_scalars(self, value: object, text: str) -> None:
@@ -142,9 +155,9 @@ class TestYaml:
 
     def test_layout(self) -> None:
         shared = [0.9, 1e-8]
-        config = {"z": 1, "a": {"betas": shared, "again": shared, "empty": {}, "t": (1, 2)}, "long": "word " * 60}
+        config = {"z": 1, "a": {"betas": shared, "again": shared, "e": {}, "t": (1, 2)}, "long": "word " * 60}
         assert yaml_text(config) == (
-            "z: 1\na:\n  betas:\n  - 0.9\n  - 1.0e-08\n  again:\n  - 0.9\n  - 1.0e-08\n  empty: {}\n  t:\n  - 1\n  - 2\n"
+            "z: 1\na:\n  betas:\n  - 0.9\n  - 1.0e-08\n  again:\n  - 0.9\n  - 1.0e-08\n  e: {}\n  t:\n  - 1\n  - 2\n"
             f'long: "{"word " * 60}"\n'
         )
 
@@ -162,7 +175,7 @@ class TestYaml:
 
 
 def test_enums_are_their_values() -> None:
-    class Kind(str, enum.Enum):
+    class Kind(str, enum.Enum):  # noqa: UP042  # the older form, whose str() is another text
         A = "a"
 
     assert yaml_text({"k": Kind.A}) == "k: a\n"
@@ -170,7 +183,7 @@ def test_enums_are_their_values() -> None:
 
 
 def test_json() -> None:
-    config = {"lr": 1e-5, "t": (1, "é"), "d": datetime.date(2026, 1, 1), "n": None}
+    config = {"lr": 1e-5, "t": (1, "é"), "d": dt.date(2026, 1, 1), "n": None}
     assert json.loads(json_text(config)) == {"lr": 1e-5, "t": [1, "é"], "d": "2026-01-01", "n": None}
 
 

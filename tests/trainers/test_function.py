@@ -312,7 +312,7 @@ class TestLoading:
         ],
     )
     def test_other_forms(self, spec: str, hint: str) -> None:
-        with pytest.raises(TrainerError, match='must have the form "package.module:name"') as error:
+        with pytest.raises(TrainerError, match=r'must have the form "package\.module:name"') as error:
             load_function(spec)
         assert hint in str(error.value)
 
@@ -323,7 +323,7 @@ class TestLoading:
 
     def test_a_missing_name(self, folder: Path) -> None:
         (folder / "job_d.py").write_text(
-            "import math\nfrom os.path import join\nLR = 1\ndef train(config): ...\ndef _own(): ...\ndef evaluate(): ...\n"
+            "from os.path import join\nLR = 1\ndef train(config): ...\ndef _own(): ...\ndef evaluate(): ...\n"
         )
         with pytest.raises(
             TrainerError, match=r"has no `trian`; it has `train`, `evaluate` \(did you mean `train`\?\)"

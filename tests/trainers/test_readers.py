@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from rltune.errors import TrainerError
-from rltune.trainers.readers import printable
+from rltune.trainers.readers import below_trial, printable
 from rltune.trainers.readers.jsonl import JsonLines, JsonLinesReader
 from rltune.trainers.readers.lines import GrowingFile
 from rltune.trainers.readers.stdout import Stdout, StdoutReader
+from rltune.trainers.readers.tensorboard import TensorBoard
 from rltune.types import Measurement
 
 
@@ -161,6 +162,26 @@ class TestStdout:
         reader = self.open(log)
         append(log, b"x" * 79 + b"\n" + (b"y" * 79 + b"\n") * 100_000 + b'{"loss": 1}\n')
         assert reader.read() == [Measurement(1, {"loss": 1})]
+
+
+@pytest.mark.parametrize(
+    ("path", "relative"), [("a/b", "a/b"), ("{trial_dir}/a", "a"), ("{trial_dir}", ""), (".", "."), ("", "")]
+)
+def test_paths_below_the_trial(path: str, relative: str) -> None:
+    assert below_trial(path) == relative
+
+
+@pytest.mark.parametrize("path", ["/tmp/a", "../a", "a/../../b", "{trial_dir}/../a", "runs/{number}"])
+def test_paths_that_trials_would_share(path: str) -> None:
+    for source in (JsonLines, TensorBoard):
+        with pytest.raises(TrainerError, match="below the trial's folder"):
+            source(path)
+
+
+def test_the_file_that_rltune_writes_is_no_source() -> None:
+    for path in ("metrics.jsonl", "{trial_dir}/metrics.jsonl", "./metrics.jsonl"):
+        with pytest.raises(TrainerError, match=r"rltune itself writes .*metrics\.jsonl"):
+            JsonLines(path)
 
 
 def test_printable() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import math
 import subprocess
 import sys
@@ -157,12 +158,9 @@ def test_files_that_are_none(tmp_path: Path, writer: Writer, reader: TensorBoard
 
 
 def test_a_record_that_is_no_event_is_counted(tmp_path: Path, reader: TensorBoardReader) -> None:
-    import io
-
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    from tensorboard.compat.proto.event_pb2 import Event  # noqa: I001
+    from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     buffer = io.BytesIO()
     records = RecordWriter(buffer)

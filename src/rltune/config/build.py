@@ -5,22 +5,23 @@ Nothing here runs a trial or touches the study folder, so `rltune check` builds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from rltune.config.reader import read
 from rltune.config.schema import ProtocolConfig, StudyConfig
-from rltune.errors import InputError, Problem
+from rltune.errors import InputError, Key, Problem, StudyFileError
 from rltune.evaluation.folds import CrossValidated
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
 from rltune.guards import Guard, make_guard
-from rltune.objective import Constraint, Objective
+from rltune.objective import Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
 from rltune.pruners import PlateauPruner, make_pruner
@@ -37,13 +38,7 @@ from rltune.trainers.readers.tensorboard import TensorBoard
 from rltune.tuner import Tuner
 from rltune.types import Executor, Resources, Trainer
 
-
-class ConfigurableTrainer(Trainer, Protocol):
-    """A trainer that a study file can name."""
-
-    base_config: Mapping[str, Any] | None
-
-    def config(self, params: Mapping[str, Any]) -> dict[str, Any]: ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,55 +105,71 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         InputError: With every problem found, keyed as in the study file.
     """
     base_config = _base_config(config, base)
-    space = SearchSpace.from_mapping(
-        config.search_space, config.constraints, config.derived, constants=flattened(base_config or {})
-    ).with_defaults(flattened(base_config or {}))
-    evaluation = config.evaluation
-    objectives = [
-        Objective(evaluation.metric, evaluation.direction),
-        *(Objective(metric, direction) for metric, direction in evaluation.secondary_metrics.items()),
+    known = flattened(base_config)
+    space = SearchSpace.from_mapping(config.search_space, config.constraints, config.derived, constants=known)
+    space = space.with_defaults(known)
+    evaluation, objectives = config.evaluation, config.evaluation.objectives()
+    trainer = _trainer(config, base, base_config, space)
+    problems = trainer.check(list(space.parameters), needs_folds=evaluation.cross_validation)
+
+    def made(key: Key, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputError as error:
+            problems.extend(problem.under(*key) for problem in error.problems)
+            return None
+
+    algorithm, pruner = config.algorithm, config.pruner
+    sampler = made(
+        ("algorithm",),
+        lambda: make_sampler(
+            algorithm.name, algorithm.options, space=space, seed=config.seed, n_objectives=len(objectives)
+        ),
+    )
+    pruning = made(("pruner",), lambda: make_pruner(pruner.name, pruner.options))
+    guards = [
+        made(("guards", i), partial(make_guard, guard.name, guard.options, objective=evaluation.metric))
+        for i, guard in enumerate(config.guards)
     ]
-    trainer = _trainer(config, base, base_config, space, [o.metric for o in objectives])
-    needs_folds = evaluation.cross_validation
-    problems = trainer.check(list(space.parameters), needs_folds=needs_folds)
-    if problems:
+    executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
+    planned = made((), lambda: _plan(config, space, objectives))
+    if problems or sampler is None or pruning is None or executor is None or planned is None:
         raise InputError(problems)
-    name, options = config.algorithm.name, config.algorithm.options
-    sampler = make_sampler(name, options, space=space, seed=config.seed, n_objectives=len(objectives))
-    plan, notes = _plan(config, space, objectives)
     return Parts(
         config=config,
         space=space,
         trainer=trainer,
-        per_trial=CrossValidated(trainer, evaluation.n_folds) if needs_folds else trainer,
-        executor=make_executor(config.executor.name, _executor_options(config, folder)),
+        per_trial=CrossValidated(trainer, evaluation.n_folds) if evaluation.cross_validation else trainer,
+        executor=executor,
         sampler=sampler,
-        pruner=make_pruner(config.pruner.name, config.pruner.options),
-        guards=tuple(make_guard(g.name, g.options, objective=evaluation.metric) for g in config.guards),
-        plan=plan,
-        notes=notes,
+        pruner=pruning,
+        guards=tuple(guard for guard in guards if guard is not None),
+        plan=planned[0],
+        notes=planned[1],
     )
 
 
 # --- the trainer -----------------------------------------------------------------------------------------------------
 
 
-def _base_config(config: StudyConfig, base: Path) -> Mapping[str, Any] | None:
+def _base_config(config: StudyConfig, base: Path) -> dict[str, Any]:
+    """The trainer's own configuration; empty where the study names none."""
     given = config.trainer.config
     if not isinstance(given, str):
-        return given
-    return read(base / given, root=None).data
+        return dict(given or {})
+    try:
+        return read(base / given, root=None).data
+    except StudyFileError as error:
+        problems = [p.under("trainer", "config") for p in error.problems]
+        raise InputError([replace(p, message=f"{base / given}: {p.message}", line=None) for p in problems]) from error
 
 
 def _trainer(
-    config: StudyConfig,
-    base: Path,
-    base_config: Mapping[str, Any] | None,
-    space: SearchSpace,
-    metrics: list[str],
+    config: StudyConfig, base: Path, base_config: Mapping[str, Any], space: SearchSpace
 ) -> FunctionTrainer | CommandTrainer:
     given = config.trainer
     if given.function is not None:
+        metrics = [o.metric for o in config.evaluation.objectives()]
         return FunctionTrainer(given.function, base_config, metric_names=metrics, search_path=base)
     return CommandTrainer(
         given.command or (),
@@ -211,8 +222,9 @@ def _plan(config: StudyConfig, space: SearchSpace, objectives: list[Objective]) 
     default = space.defaults()
     phases, why = _phases(config, space, default)
     baseline, finalists, seeds = phases
-    constraints = [Constraint(m, r.min, r.max) for m, r in config.evaluation.constraints.items()]
-    plan = Plan(objectives, constraints, SeedLedger.of(config.seed), 0, default, baseline, finalists, seeds)
+    plan = Plan(
+        objectives, config.evaluation.ranges(), SeedLedger.of(config.seed), 0, default, baseline, finalists, seeds
+    )
     n_search = config.n_trials - baseline - plan.n_finals
     if n_search < 1:
         message = f"{config.n_trials} trials are too few for {baseline} of the baseline and {plan.n_finals} finals"

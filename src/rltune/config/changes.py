@@ -52,7 +52,7 @@ def compare(old: StudyConfig, new: StudyConfig) -> list[Difference]:
     before, after = dict(_leaves(old.to_mapping())), dict(_leaves(new.to_mapping()))
     keys = [*before, *(key for key in after if key not in before)]
     return [
-        Difference(".".join(key), before.get(key), after.get(key), _is_free(key))
+        Difference(".".join(key), before.get(key), after.get(key), _is_free(key) and not _is_new(key, old, new))
         for key in keys
         if key not in before or key not in after or before[key] != after[key]
     ]
@@ -78,6 +78,11 @@ def _leaves(value: Any, *key: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _is_free(key: tuple[str, ...]) -> bool:
     return key[0] in FREE or (len(key) == 3 and any(fnmatchcase(".".join(key), pattern) for pattern in FREE))
+
+
+def _is_new(key: tuple[str, ...], *studies: StudyConfig) -> bool:
+    """Whether a key belongs to a parameter that only one of the studies has."""
+    return key[0] == "search_space" and not all(key[1] in study.search_space for study in studies)
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import numbers
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -40,8 +41,18 @@ def to_yaml(data: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
+_PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off)$)[a-z][\w./-]*", re.IGNORECASE)
+"""Text that needs no quotes, in whatever place and for whatever reader."""
+
+
 class _Representer(SafeRepresenter):
-    """Writes 1.0e-05 instead of 1e-05, which readers of YAML 1.1 such as PyYAML take for text."""
+    """Writes what readers of YAML 1.1, such as PyYAML, take for the same: 1.0e-05 for 1e-05, "on" for on."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        node: ScalarNode = super().represent_str(data)
+        if not _PLAIN.fullmatch(data) and "\n" not in data:
+            node.style = '"'
+        return node
 
     def represent_float(self, data: float) -> ScalarNode:
         node: ScalarNode = super().represent_float(data)
@@ -55,3 +66,4 @@ class _Representer(SafeRepresenter):
 
 
 _Representer.add_representer(float, _Representer.represent_float)
+_Representer.add_representer(str, _Representer.represent_str)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from rltune.config.section import Count, Section, is_number, wrong
 from rltune.errors import Problem
-from rltune.objective import Direction
+from rltune.objective import Constraint, Direction, Objective
 from rltune.space.wording import found
 
 
@@ -68,6 +68,14 @@ class EvaluationConfig(Section):
     early_stopping: bool = False
     patience: Count = 10
 
+    def objectives(self) -> list[Objective]:
+        """The primary metric's first."""
+        secondary = (Objective(metric, direction) for metric, direction in self.secondary_metrics.items())
+        return [Objective(self.metric, self.direction), *secondary]
+
+    def ranges(self) -> list[Constraint]:
+        return [Constraint(metric, each.min, each.max) for metric, each in self.constraints.items()]
+
     spellings: ClassVar[Mapping[str, str]] = {"primary_metric": "metric"}
 
     @classmethod
@@ -79,11 +87,9 @@ class EvaluationConfig(Section):
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
-        if "primary_metric" in given:
-            yield Problem(("primary_metric",), "stands beside metric, and means the same", "keep one of them")
-        secondary = given.get("secondary_metrics")
-        if isinstance(secondary, list | tuple | Mapping) and given.get("metric") in secondary:
-            yield Problem(("secondary_metrics",), f"holds {given['metric']}, which is the primary metric", "remove it")
+        metric, secondary = given.get("metric"), given.get("secondary_metrics")
+        if isinstance(metric, str) and isinstance(secondary, list | tuple | Mapping) and metric in secondary:
+            yield Problem(("secondary_metrics",), f"holds {metric}, which is the primary metric", "remove it")
         for key, switch in (("n_folds", "cross_validation"), ("patience", "early_stopping")):
             if key in given and switch not in given:
                 yield Problem((key,), f"does nothing without {switch}", f"add {switch}: true, or remove it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
@@ -26,7 +27,7 @@ def _bytes(value: Any) -> Any:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]+)", value) if isinstance(value, str) else None
     if match is None or match[2].upper() not in _UNITS:
         raise wrong(f"must be a number of bytes or a size, got {found(value)}", "as in 8GB, 7.5GiB or 8000000000")
-    return round(float(match[1]) * _UNITS[match[2].upper()])
+    return round(Fraction(match[1]) * _UNITS[match[2].upper()])
 
 
 def _gpus(value: Any) -> Any:
@@ -53,7 +54,7 @@ class ExecutorConfig(Section):
         timeout_minutes: A trial that runs longer is ended.
         memory_limit: A trial that holds more bytes is ended; also written as `8GB` or `8GiB`.
         grace_seconds: How long a trial has to end by itself once it is told to.
-        warm: Whether a worker's process is used again for the next trial.
+        warm: Load the trainer once and fork a process for each trial, instead of starting a Python for each.
         options: What else an executor that is not ours takes.
     """
 
@@ -64,7 +65,7 @@ class ExecutorConfig(Section):
     timeout_minutes: Positive | None = None
     memory_limit: Annotated[Count | None, BeforeValidator(_bytes)] = None
     grace_seconds: NotNegative = Resources.grace_seconds
-    warm: bool = False
+    warm: bool = True
     options: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
     @classmethod
@@ -76,7 +77,7 @@ class ExecutorConfig(Section):
         if isinstance(given, str):
             return {"name": given}
         fields = super().normalise(given)
-        if fields.get("name", "local") in EXECUTORS.built_in:
+        if fields.get("name", "local") in tuple(EXECUTORS.built_in):
             return fields
         known_keys = cls.keys()
         known = {name: value for name, value in fields.items() if name in known_keys}
@@ -95,7 +96,7 @@ class ExecutorConfig(Section):
             yield Problem(("workers",), f"inline runs one trial at a time, got {workers}", "use the executor local")
         if not is_number(per_trial):
             return
-        if per_trial > 1 and per_trial != int(per_trial):
+        if per_trial > 1 and per_trial % 1 != 0:
             message = f"must be a whole number, or a fraction below 1 to share a GPU, got {per_trial}"
             yield Problem(("gpus_per_trial",), message)
         if isinstance(gpus, list | tuple) and per_trial == 0:

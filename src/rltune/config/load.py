@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rltune.config.dump import plain
 from rltune.config.overrides import apply_overrides, with_trainer
-from rltune.config.reader import Document, read
+from rltune.config.reader import ROOT, Document, read
 from rltune.config.schema import StudyConfig, safe_name
 from rltune.config.section import problems_of
 from rltune.errors import Problem, StudyFileError
@@ -36,12 +36,14 @@ def load(
 
 
 def from_mapping(mapping: Mapping[str, Any], *, trainer: Callable[..., Any] | str | None = None) -> StudyConfig:
-    """The same from Python data; `trainer` in it may be a function.
+    """The same from Python data, with or without the root key; `trainer` in it may be a function.
 
     Raises:
         StudyFileError: Something is wrong: every problem.
     """
-    return _study(Document(plain(mapping)), trainer)
+    data = plain(mapping)
+    inner = data[ROOT] if set(data) == {ROOT} and isinstance(data[ROOT], dict) else data
+    return _study(Document(inner), trainer)
 
 
 def _study(document: Document, trainer: Callable[..., Any] | str | None) -> StudyConfig:

@@ -11,7 +11,8 @@ from rltune.config.section import Section, wrong
 from rltune.errors import InputError, Problem
 from rltune.guards import check_guard
 from rltune.pruners import check_pruner
-from rltune.space.wording import found
+from rltune.samplers import sampler_names
+from rltune.space.wording import did_you_mean, found
 
 
 class Named(Section):
@@ -47,7 +48,13 @@ class Named(Section):
 
 
 class AlgorithmConfig(Named):
-    """The sampler. Its name and options are judged where it is made."""
+    """The sampler. Its options are judged where it is made, since they depend on the search space."""
+
+    @classmethod
+    def check(cls, name: str, options: Mapping[str, Any]) -> None:  # noqa: ARG003
+        known = sampler_names()
+        if ":" not in name and name not in known:
+            raise wrong(f"there is no sampler `{name}`", did_you_mean(name, known), "name")
 
 
 class PrunerConfig(Named):

@@ -83,9 +83,10 @@ def _resolve(data: dict[str, Any], parts: list[str], value: Any, text: str) -> K
 
 def _new_length(key: list[str], parts: list[str], value: Any) -> int:
     """How many parts a name has that is not in the file yet: one, but all of a parameter's in the search space."""
-    if key == ["search_space"] and not isinstance(value, dict | list):
-        return max(1, len(parts) - 1)  # the last part is a key of the parameter: search_space.a.b.max=1
-    return len(parts) if key and key[0] in DOTTED and len(key) == 1 else 1
+    if len(key) != 1 or key[0] not in DOTTED:
+        return 1
+    whole = key[0] == "derived" or isinstance(value, dict) or (isinstance(value, list) and parts[-1] != "choices")
+    return len(parts) if whole else max(1, len(parts) - 1)  # search_space.a.b.max=1 sets `max` of the parameter a.b
 
 
 def _replace(data: dict[str, Any] | None, key: Key, value: Any) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Document:
         text = self.override(problem.key)
         if text is None:
             return problem.at(self.line(problem.key))
-        return replace(problem, hint=f"{problem.hint}; given by --set {text}".removeprefix("; "))
+        stop = " " if problem.hint.endswith("?") else "; "
+        return replace(problem, hint=f"{problem.hint}{stop if problem.hint else ''}given by --set {text}")
 
 
 def read(path: str | Path, *, root: str | None = ROOT) -> Document:
@@ -116,6 +117,8 @@ def _text(file: Path) -> str:
         raise _stop("is a folder", _inside(file) or "name the study file") from None
     except OSError as error:
         raise _stop(f"cannot be read: {error.strerror}") from None
+    except ValueError:  # a null character in the path
+        raise _stop("is no name of a file") from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

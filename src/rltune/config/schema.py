@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
@@ -43,7 +44,7 @@ class ProtocolConfig(Section):
 
 
 def _name(value: Any) -> Any:
-    if isinstance(value, str) and safe_name(value) != value:
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         allowed = "may hold letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 100"
         raise wrong(f"{allowed}; got {found(value)}", f"write {safe_name(value)}")
     return value
@@ -51,7 +52,7 @@ def _name(value: Any) -> Any:
 
 def safe_name(text: str) -> str:
     """A text as the name of a study: `My study (2)` becomes `My-study-2`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-").rstrip("-")[:100] or "study"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:100] or "study"
 
 
 def _storage(value: Any) -> Any:
@@ -89,7 +90,7 @@ class StudyConfig(Section):
     trainer: TrainerConfig = _NO_TRAINER
     search_space: dict[Any, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
     constraints: Texts = ()
-    derived: dict[Any, Any] = Field(default_factory=dict)
+    derived: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationConfig = Field(examples=["{metric: validation_loss, direction: minimize}"])
     pruner: PrunerConfig = PrunerConfig(name="none")
     guards: Annotated[tuple[GuardConfig, ...], Field(strict=False)] = (GuardConfig(name="divergence"),)
@@ -100,6 +101,12 @@ class StudyConfig(Section):
     out: str = "runs"
 
     _document: Document = PrivateAttr(default_factory=lambda: Document({}))
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths in the study are relative to: that of its file, else the working directory."""
+        file = self._document.file
+        return Path.cwd() if file is None else file.absolute().parent
 
     def to_mapping(self) -> dict[str, Any]:
         """The study with every default spelled out, as plain data that `from_mapping` reads back to an equal study.
@@ -136,7 +143,7 @@ def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
     if not (isinstance(space, Mapping) and isinstance(constraints, list | tuple) and isinstance(derived, Mapping)):
         return
     constants = _base_values(given.get("trainer"))
-    if constants is None:
+    if constants is None or not all(isinstance(name, str) for name in derived):
         constraints, derived = (), {}
     try:
         SearchSpace.from_mapping(space, constraints, derived, constants)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic_core import ErrorDetails
 
 from rltune.errors import InputError, Key, Problem
-from rltune.space.wording import did_you_mean, found
+from rltune.space.wording import did_you_mean, found, listed, nearest
 
 Whole: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
@@ -68,16 +68,28 @@ class Section(BaseModel):
     def keys(cls) -> list[str]:
         return [*cls.model_fields, *cls.spellings]
 
+    @classmethod
+    def _rename(cls, fields: dict[str, Any]) -> tuple[dict[str, str], list[Problem]]:
+        """Other spellings become names of fields, in place; which were used, and those that were one too many."""
+        used: dict[str, str] = {}
+        problems = []
+        for other, name in cls.spellings.items():
+            if other in fields and name in fields:
+                del fields[other]
+                problems.append(Problem((other,), f"stands beside {name}, and means the same", "keep one of them"))
+            elif other in fields:
+                fields[name] = fields.pop(other)
+                used[name] = other
+        return used, problems
+
     @model_validator(mode="wrap")
     @classmethod
     def _judge(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(given, cls):
             return given
         fields = cls.normalise(given)
-        used = {name: other for other, name in cls.spellings.items() if other in fields and name not in fields}
-        for name, other in used.items():
-            fields[name] = fields.pop(other)
-        problems = list(cls.rules(fields))
+        used, problems = cls._rename(fields)
+        problems += cls.rules(fields)
         try:
             section = handler(fields)
         except ValidationError as error:
@@ -115,7 +127,7 @@ def _problems(section: type[Section], details: ErrorDetails) -> Iterator[Problem
         yield from (problem.under(*key) for problem in context["error"].problems)
     elif "[key]" in details["loc"]:
         yield Problem(key, f"a name must be text, got {found(value)}", f'write "{value}"')
-    elif what == "extra_forbidden":
+    elif what in ("extra_forbidden", "invalid_key"):
         yield Problem(key, "unknown key", _where_instead(section, str(key[-1])))
     elif what == "missing":
         examples = section.model_fields[str(key[-1])].examples or []
@@ -126,13 +138,15 @@ def _problems(section: type[Section], details: ErrorDetails) -> Iterator[Problem
         yield Problem(key, f"must be {', '.join(allowed)} or {last}, got {found(value)}", hint)
     else:
         bound = next((f"{context[name]:g}" for name in ("gt", "ge") if name in context), "")
-        yield Problem(key, f"must be {_EXPECTED[what].format(bound)}, got {found(value)}", _mend(what, value))
+        expected = _EXPECTED.get(what, "something else").format(bound)
+        yield Problem(key, f"must be {expected}, got {found(value)}", _mend(what, value))
 
 
 def _where_instead(section: type[Section], name: str) -> str:
     if name in section.homes and name not in section.keys():  # noqa: SIM118 - a method of ours
         return f"it belongs {section.homes[name]}"
-    return did_you_mean(name, section.keys())
+    near = nearest(name, section.keys())
+    return f"did you mean `{near}`?" if near else f"known: {listed(section.keys(), 40)}"
 
 
 def _mend(what: str, value: Any) -> str:

@@ -36,20 +36,17 @@ class MetricsConfig(Section):
 
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
-        if isinstance(given, str):
-            given = {given: None}
-        fields = super().normalise(given)
+        fields = {given: None} if isinstance(given, str) else super().normalise(given)
         sources = [name for name in fields if name != "step"]
         if len(sources) != 1 or sources[0] not in _SOURCES:
-            named = (
-                f"the keys {', '.join(map(str, sources))}" if len(sources) > 1 else found("".join(map(str, sources)))
-            )
+            named = ", ".join(map(str, sources)) or "nothing"
             hint = 'as in jsonl, {stdout: json}, {stdout: "loss=(?P<loss>.+)"} or {tensorboard: logs}'
             raise wrong(f"must be one of {', '.join(_SOURCES)}, got {named}", hint)
         source = sources[0]
         where = fields.pop(source)
         if not isinstance(where, str) and (where is not None or source != "jsonl"):
-            raise wrong(f"must be text, got {found(where)}", f"as in {{{source}: {_SOURCES[source]}}}", source)
+            key = [] if isinstance(given, str) else [source]
+            raise wrong(f"must be text, got {found(where)}", f"as in {{{source}: {_SOURCES[source]}}}", *key)
         return {"source": source, "where": where, **fields}
 
     @classmethod
@@ -126,7 +123,7 @@ class TrainerConfig(Section):
 
     function: Annotated[Any, BeforeValidator(_function)] = None
     command: Annotated[Texts | None, BeforeValidator(_command)] = None
-    config: Annotated[Any, BeforeValidator(_base_config)] = None
+    config: Annotated[str | dict[Any, Any] | None, BeforeValidator(_base_config)] = None
     metrics: MetricsConfig = MetricsConfig.model_construct()
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
     cwd: str | None = None
@@ -149,8 +146,8 @@ class TrainerConfig(Section):
         if len(named) > 1:
             yield Problem(("command",), "stands beside function", "keep the one that should run")
         if named == ["function"]:
-            for name in set(FOR_COMMANDS) & set(given):
-                yield Problem((name,), "is for a command, not for a function", "remove it")
+            misplaced = [name for name in FOR_COMMANDS if name in given]
+            yield from (Problem((name,), "is for a command, not for a function", "remove it") for name in misplaced)
 
     @model_serializer(mode="wrap")
     def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -158,5 +155,6 @@ class TrainerConfig(Section):
         if self.function is not None:
             fields = {name: value for name, value in fields.items() if name not in FOR_COMMANDS}
         if callable(self.function):
-            fields["function"] = f"{self.function.__module__}:{self.function.__qualname__}"
+            named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
+            fields["function"] = f"{named.__module__}:{named.__qualname__}"
         return fields

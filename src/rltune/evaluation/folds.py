@@ -38,6 +38,12 @@ class CrossValidated:
             report(Measurement(fold + 1, _means(folds) | own))
         return _means(folds) | {f"{name}/fold_sd": _sd([f[name] for f in folds]) for name in _means(folds)}
 
+    def load(self) -> None:
+        """Load what the trainer runs, where it has something to load: once, for all trials that fork from here."""
+        load = getattr(self.trainer, "load", None)
+        if load is not None:
+            load()
+
     def _run(self, suggestion: Suggestion, fold: int) -> dict[str, float]:
         directory = suggestion.directory / f"fold_{fold}"
         directory.mkdir(exist_ok=True)
@@ -45,7 +51,7 @@ class CrossValidated:
         one = replace(suggestion.with_fold(fold, self.n_folds), directory=directory, resume_from=None)
         try:
             returned = self.trainer(one, lambda measurement: values.update(as_metrics(measurement.metrics)))
-            return values | as_metrics(returned or {})
+            return values if returned is None else values | as_metrics(returned)
         except TrialFailed as error:
             raise TrialFailed(error.cause, f"fold {fold} of {self.n_folds}: {error}") from error
         except Exception as error:

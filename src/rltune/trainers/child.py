@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,8 @@ from rltune.worker import out_of_memory_text
 
 _TAIL_BYTES = 1 << 16
 _TAIL_LINES = 20
+_KILL_SECONDS = 2.0
+"""How long a killed process may take to vanish; one that hangs in the kernel takes longer, and is left to it."""
 
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Signals that a program doesn't raise by its own fault."""
@@ -29,23 +31,23 @@ def end_tree(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """
     if process.poll() is not None:
         return
-    family = _descendants(process.pid)
+    family = set(_descendants(process.pid))
+    deadline = time.monotonic() + grace_seconds
     try:
         process.terminate()
         for member in family:
             _quietly(member.terminate)
-        deadline = time.monotonic() + grace_seconds
         process.wait(grace_seconds)
-        while any(map(_lives, family)) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _wait_for(family, deadline)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        for member in {*family, *_descendants(process.pid)}:
+        family.update(_descendants(process.pid))
+        for member in family:
             _quietly(member.kill)
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         process.wait()
+        _wait_for(family, time.monotonic() + _KILL_SECONDS)
 
 
 def explain_end(status: int, tail: str) -> tuple[Cause, str]:
@@ -89,6 +91,11 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
+
+
+def _wait_for(family: Iterable[psutil.Process], deadline: float) -> None:
+    while any(map(_lives, family)) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _lives(member: psutil.Process) -> bool:

@@ -247,7 +247,10 @@ def _unstartable(program: str, cwd: Path, env: Mapping[str, str]) -> str | None:
         return f"`{program}` cannot be started in {cwd}: there is no such folder"
     if "/" not in program:
         path = env.get("PATH", os.defpath)
-        return None if shutil.which(program, path=path) else f"there is no program `{program}` on PATH ({path})"
+        if shutil.which(program, path=path):
+            return None
+        advice = "; {python} is the Python that runs rltune" if program.startswith("python") else ""
+        return f"there is no program `{program}` on PATH ({path}){advice}"
     file = cwd / program
     if not file.is_file():
         return f"there is no program {file}"

@@ -37,12 +37,17 @@ def merged(base: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[st
 
 def unknown_keys(base: Mapping[str, Any], names: Iterable[str]) -> list[Problem]:
     """A problem for each name that `base` has no place for; the place of the problem is the name itself."""
-    known = list(_paths(base))
+    known = list(flattened(base))
     return [
         Problem((name,), "the base config has no such key", did_you_mean(name, known))
         for name in names
         if not _has(base, name)
     ]
+
+
+def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value of a nested mapping by its dotted name: lists as they are, and what is in them by its index."""
+    return dict(_values(config))
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
@@ -219,8 +224,7 @@ def _step(at: Mapping[str, Any] | list[Any], parts: list[str]) -> tuple[Any, lis
     return parts[0], parts[1:]
 
 
-def _paths(config: object, prefix: str = "") -> Iterator[str]:
-    """The names of all values that a parameter may replace, lists among them."""
+def _values(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(config, Mapping):
         items = config.items()
@@ -228,8 +232,8 @@ def _paths(config: object, prefix: str = "") -> Iterator[str]:
         items = enumerate(config)
     for key, value in items:
         if not isinstance(value, Mapping):
-            yield f"{prefix}{key}"
-        yield from _paths(value, f"{prefix}{key}.")
+            yield f"{prefix}{key}", value
+        yield from _values(value, f"{prefix}{key}.")
 
 
 def _is_plain(text: str) -> bool:

@@ -273,7 +273,10 @@ def _forget_namesake(name: str, search_path: Path | None) -> None:
     top = name.partition(".")[0]
     loaded = sys.modules.get(top)
     spec = PathFinder.find_spec(top, [str(search_path)]) if search_path is not None and loaded is not None else None
-    if loaded is None or spec is None or spec.origin is None or spec.origin == getattr(loaded, "__file__", None):
+    if loaded is None or spec is None or spec.origin is None:
+        return
+    file = getattr(loaded, "__file__", None)
+    if file is not None and Path(file).resolve() == Path(spec.origin).resolve():
         return
     importlib.invalidate_caches()
     for other in [m for m in sys.modules if m == top or m.startswith(f"{top}.")]:

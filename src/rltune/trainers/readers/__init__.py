@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rltune.errors import TrainerError
 from rltune.types import Measurement
 
 
@@ -51,6 +52,19 @@ class Source(Protocol):
 
     def open(self, directory: Path, log: Path, /) -> Reader:
         """Begin to follow a run in the trial's folder `directory`, which prints to `log`; called before it starts."""
+
+
+def below_trial(path: str) -> str:
+    """A path relative to the trial's folder; `{trial_dir}` at its beginning is that folder.
+
+    Raises:
+        TrainerError: It lies elsewhere, where trials that run at the same time would read each other's metrics.
+    """
+    relative = path.removeprefix("{trial_dir}").lstrip("/") if path.startswith("{trial_dir}") else path
+    if Path(relative).is_absolute() or ".." in Path(relative).parts or "{" in relative:
+        message = f"metrics are read below the trial's folder, which is that trial's alone, got {path!r}"
+        raise TrainerError(f"{message}; let the command write to {{trial_dir}}, or run it there with cwd")
+    return relative
 
 
 def printable(what: str | bytes, limit: int = 200) -> str:

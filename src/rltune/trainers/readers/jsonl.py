@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rltune.errors import TrainerError
+from rltune.folder import TrialDir
 from rltune.trainers.context import Steps
-from rltune.trainers.readers import Skipped
+from rltune.trainers.readers import Skipped, below_trial
 from rltune.trainers.readers.lines import GrowingFile, measurement_of, row_of
 from rltune.types import Measurement
 
@@ -18,14 +20,24 @@ class JsonLines:
     Attributes:
         file: Its path below the trial's folder.
         step: The entry that holds the step; lines without it are counted.
+
+    Raises:
+        TrainerError: The file lies outside the trial's folder, or is the one that rltune itself writes there.
     """
 
     file: str = "reports.jsonl"
     step: str = "step"
     poll_seconds: float = 0.1
 
+    def __post_init__(self) -> None:
+        file = below_trial(self.file)
+        if Path(file) == TrialDir(Path()).metrics:
+            raise TrainerError(
+                f"rltune itself writes {file} into the trial's folder; choose another name for the command's"
+            )
+
     def open(self, directory: Path, _log: Path, /) -> JsonLinesReader:
-        return JsonLinesReader(directory / self.file, self.step)
+        return JsonLinesReader(directory / below_trial(self.file), self.step)
 
 
 class JsonLinesReader:

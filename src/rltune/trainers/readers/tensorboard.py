@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rltune.errors import TrainerError
-from rltune.trainers.readers import Skipped
+from rltune.trainers.readers import Skipped, below_trial
 from rltune.types import Measurement
 
 
@@ -22,6 +22,9 @@ class TensorBoard:
         ignore: Beginnings of tags to leave out, such as those that count steps in something else than the trainer.
         run_names: Whether to put the subfolder before the tag (`validation/epoch_loss`), for trainers that write one
             tag into several folders.
+
+    Raises:
+        TrainerError: The folder lies outside the trial's.
     """
 
     folder: str = "."
@@ -29,13 +32,16 @@ class TensorBoard:
     run_names: bool = False
     poll_seconds: float = 1.0
 
+    def __post_init__(self) -> None:
+        below_trial(self.folder)
+
     def open(self, directory: Path, _log: Path, /) -> TensorBoardReader:
         """Begin to follow.
 
         Raises:
             TrainerError: TensorBoard is not installed.
         """
-        return TensorBoardReader(directory / self.folder, ignore=self.ignore, run_names=self.run_names)
+        return TensorBoardReader(directory / below_trial(self.folder), ignore=self.ignore, run_names=self.run_names)
 
 
 class TensorBoardReader:

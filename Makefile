@@ -1,0 +1,47 @@
+# Everything here runs from a fresh clone: the environment is made when it is missing.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+.PHONY: help demo test test-quick check bench wheel clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+# PyTorch first and by its exact version: whatever needs it afterwards is satisfied, and nothing pulls another build.
+$(VENV)/.base: constraints.txt pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.base  ## tune the shipped GRPO job on this machine: about 3 minutes on 2 cores
+	$(PY) -m rltune demo
+
+test: $(VENV)/.dev check  ## every test
+	$(PY) -m pytest
+
+test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
+	$(PY) -m pytest -m "not slow"
+
+check: $(VENV)/.dev  ## style, types, floors
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
+	$(PIP) install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
+	$(PY) -m benchmarks.speed
+
+wheel: $(VENV)/.dev  ## build the wheel and run it in an empty environment
+	rm -rf dist && $(PY) -m build --wheel --outdir dist .
+
+clean:  ## what the targets above made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

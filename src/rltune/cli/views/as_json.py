@@ -1,0 +1,99 @@
+"""What the command line says as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rltune.cli.views.snapshot import Snapshot
+from rltune.errors import RltuneError
+from rltune.records import TrialRecord
+from rltune.report.files import verdict_json
+from rltune.session import Result
+from rltune.space import SearchSpace
+from rltune.trainers.config_text import overrides
+
+
+def result_json(result: Result, exit_code: int) -> dict[str, Any]:
+    """The end of a session."""
+    folder = result.folder
+    return {
+        "name": result.config.name,
+        "folder": str(folder.path),
+        "exit_code": int(exit_code),
+        "stopped": result.stopped,
+        "halted": result.halted,
+        **_state(Snapshot.of(result)),
+        "best": None if result.best is None else trial_json(result, result.best),
+        "verdict": _verdict(result),
+        "files": {
+            file.stem: str(file)
+            for file in (folder.best_config, folder.best_overrides, folder.trials_csv)
+            if file.exists()
+        },
+    }
+
+
+def snapshot_json(snapshot: Snapshot, holder: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A study as it stands; `running_in` is the process that runs it."""
+    best = snapshot.best
+    running = []
+    for record in snapshot.running:
+        latest = snapshot.latest(record)
+        row = {"number": record.number, "purpose": record.purpose.value, "seconds": record.seconds}
+        value = None if latest is None or not math.isfinite(latest.value) else latest.value
+        running.append(row | {"step": latest and latest.step, "value": value})
+    return {
+        "name": snapshot.name,
+        "folder": str(snapshot.folder.path),
+        "running_in": None if holder is None else dict(holder),
+        **_state(snapshot),
+        "running": running,
+        "best": None if best is None else best.to_json(),
+    }
+
+
+def best_json(result: Result, runs: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What to ship, why, and the best single runs."""
+    return {
+        "best": None if result.best is None else trial_json(result, result.best),
+        "verdict": _verdict(result),
+        "top": [record.to_json() for record in runs],
+    }
+
+
+def _verdict(result: Result) -> dict[str, Any] | None:
+    return None if result.verdict is None else verdict_json(result.verdict, result.objectives[0])
+
+
+def _state(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "objectives": [{"metric": o.metric, "direction": o.direction} for o in snapshot.objectives],
+        "phase": snapshot.phase or None,
+        "phases": {p.purpose.value: {"done": p.done, "planned": p.planned} for p in snapshot.phases},
+        "trials": {"done": snapshot.n_done, "planned": snapshot.n_planned, **snapshot.counts},
+        "failures": snapshot.failures,
+        "seconds": snapshot.elapsed_seconds,
+        "timeout_seconds": snapshot.timeout_seconds,
+        "remaining_seconds": snapshot.remaining_seconds,
+    }
+
+
+def trial_json(result: Result, record: TrialRecord) -> dict[str, Any]:
+    """A trial with what its trainer was given."""
+    given = resolved(result, record)
+    return record.to_json() | {"resolved": given, "overrides": list(overrides(given))}
+
+
+def resolved(result: Result, record: TrialRecord) -> dict[str, Any]:
+    """A trial's parameters and what follows from them.
+
+    Without the derived values where these need a base config that is not here, as in a folder that was moved.
+    """
+    config = result.config
+    try:
+        space = SearchSpace.from_mapping(config.search_space, derived=config.derived)
+        return space.resolve(record.params)
+    except RltuneError:
+        return dict(record.params)

@@ -1,0 +1,117 @@
+"""A snapshot as a block of text: what `run` redraws and `status` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rltune.cli.views import wording as w
+from rltune.cli.views.snapshot import Snapshot
+from rltune.records import TrialRecord
+from rltune.types import Cause
+
+_LABEL_WIDTH = 10
+
+
+def block(snapshot: Snapshot, *, max_running: int = 8, bar: bool = True, note: Text | None = None) -> RenderableType:
+    """Everything about a study in a few lines.
+
+    Args:
+        snapshot: The study.
+        max_running: So many running trials get a line.
+        bar: Whether to draw how far it is.
+        note: A last line.
+    """
+    parts: list[RenderableType] = [_headline(snapshot)]
+    if bar and snapshot.n_planned:
+        parts.append(ProgressBar(total=snapshot.n_planned, completed=snapshot.n_done, width=None))
+    parts += [line("phases", phases(snapshot)), *_scores(snapshot)]
+    parts += _running(snapshot, max_running)
+    parts += _losses(snapshot)
+    return Group(*parts, *([note] if note else []))
+
+
+def _headline(snapshot: Snapshot) -> Text:
+    done = f"{snapshot.n_done} of {w.count(snapshot.n_planned, 'trial')}"
+    text = Text.assemble(
+        (snapshot.name, "bold"), (f"  {done}", ""), (f"  {w.duration(snapshot.elapsed_seconds)}", "dim")
+    )
+    if (left := snapshot.remaining_seconds) is not None:
+        text.append(f", about {w.duration(left)} left", "dim")
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def phases(snapshot: Snapshot) -> Text:
+    """`baseline 3/3 · search 12/16 · final 0/9`, the present one emphasised."""
+    words = [
+        Text(f"{purpose.value} {done}/{planned}", "bold" if purpose.value == snapshot.phase else "dim")
+        for purpose, done, planned in snapshot.phases
+    ]
+    return Text(" · ", "dim").join(words)
+
+
+def _scores(snapshot: Snapshot) -> Iterator[RenderableType]:
+    objective, baseline, best = snapshot.objective, snapshot.baseline, snapshot.best
+    if baseline is not None:
+        runs = w.count(len(baseline.values), "seed")
+        yield line("default", Text.assemble(w.plus_minus(baseline.mean, baseline.sd), (f"  {runs}", "dim")))
+    if best is not None:
+        facts = f"  trial {best.number}  {objective.metric}, {w.towards(objective)}"
+        yield line("best", Text.assemble((w.number(best.value), "bold green"), (facts, "dim")))
+
+
+def _running(snapshot: Snapshot, limit: int) -> Iterator[RenderableType]:
+    running = snapshot.running
+    if not running:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=_LABEL_WIDTH - 2, style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for i, record in enumerate(running[:limit]):
+        latest = snapshot.latest(record)
+        said = f"{w.number(latest.value)} at step {latest.step}" if latest else ""
+        label = "running" if i == 0 else ""
+        table.add_row(label, f"trial {record.number}", record.purpose.value, w.duration(record.seconds), said)
+    yield table
+    if len(running) > limit:
+        yield line("", Text(f"and {len(running) - limit} more", "dim"))
+
+
+def _losses(snapshot: Snapshot) -> Iterator[RenderableType]:
+    counts = snapshot.counts
+    if "pruned" in counts:
+        yield line("pruned", Text(w.count(counts["pruned"], "trial"), "dim"))
+    if snapshot.failures:
+        failed = Text(str(sum(snapshot.failures.values())), "yellow")
+        yield line("failed", Text.assemble(failed, (f"  {w.causes(snapshot.failures)}", "dim")))
+    if "waiting" in counts:
+        yield line("queued", Text(w.count(counts["waiting"], "trial"), "dim"))
+
+
+def line(label: str, text: Text) -> Text:
+    """A label and what belongs to it, cut where the console ends."""
+    whole = Text.assemble((f"{label:<{_LABEL_WIDTH}}", "dim"), text)
+    whole.no_wrap, whole.overflow = True, "ellipsis"
+    return whole
+
+
+def how_it_ended(record: TrialRecord) -> Text:
+    """`complete`, `failed: out of memory`, `pruned`, `infeasible`."""
+    state = record.state.name.lower()
+    if record.cause is Cause.INTERRUPTED:
+        return Text("interrupted", "dim")
+    if record.cause is not None:
+        return Text(f"failed: {w.spaced(record.cause.value)}", "red")
+    if record.values and not record.feasible and state == "complete":
+        return Text("infeasible", "yellow")
+    styles: Mapping[str, str] = {"complete": "", "running": "cyan", "fail": "red"}
+    words = {"fail": "failed"}
+    return Text(words.get(state, state), styles.get(state, "dim"))

@@ -1,0 +1,79 @@
+"""Where words go: stdout for results, stderr for what is said about them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+
+def out() -> Console:
+    """For people who read stdout. Long lines are left to the terminal: what is piped is never cut."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def err() -> Console:
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def json_text(value: Any) -> str:
+    """Strict JSON: a number that is not finite is a bug of ours."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def print_json(value: Any) -> None:
+    print(json_text(value), end="")
+
+
+def print_all(console: Console, renderable: RenderableType) -> None:
+    """Tables are laid out for the console's width; sentences and paths stay in one piece."""
+    if isinstance(renderable, Group):
+        for part in renderable.renderables:
+            print_all(console, part)
+    else:
+        console.print(renderable, soft_wrap=isinstance(renderable, str | Text))
+
+
+def lasting(stream: TextIO) -> Console:
+    """A console for what must go on when its reader leaves or its terminal closes: a study is worth more than words."""
+    return Console(file=cast("IO[str]", _Lasting(stream)), highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+class _Lasting(io.TextIOBase):
+    """A stream that falls silent instead of failing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._silence()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def _silence(self) -> None:
+        """Everything written from now on, by Python at its exit too, goes nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)

@@ -1,0 +1,203 @@
+"""What a running study says: one block that is redrawn on a terminal, a line for every trial elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from optuna.trial import TrialState
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from rltune.analysis.selection import ranked
+from rltune.cli.views import wording as w
+from rltune.cli.views.block import block, phases
+from rltune.cli.views.snapshot import Snapshot
+from rltune.config.build import Parts
+from rltune.folder import StudyDir
+from rltune.objective import Objective
+from rltune.records import TrialRecord
+from rltune.tuner import Tuner
+from rltune.types import Cause, Idle
+
+_REDRAWS_PER_SECOND = 4.0
+
+
+class Progress(AbstractContextManager["Progress"], Protocol):
+    """Hears of a session of a study; entered while it lasts."""
+
+    def opened(self, tuner: Tuner, parts: Parts) -> None:
+        """The journal is open; no trial of this session has begun."""
+
+    def changed(self, record: TrialRecord) -> None:
+        """A trial has begun or ended."""
+
+    def stopping(self, why: str) -> None:
+        """Called from a signal's handler."""
+
+    def abandon(self) -> None:
+        """The process is about to end at once."""
+
+
+def progress(console: Console, folder: StudyDir) -> Progress:
+    """The kind that fits the console."""
+    live = console.is_terminal and not console.is_dumb_terminal
+    return _Block(console, folder) if live else _Lines(console, folder)
+
+
+def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
+    """What is said before the first trial of a session."""
+    snapshot = of_tuner(tuner, parts.config.name, folder)
+    waiting = snapshot.in_state(TrialState.WAITING)
+    lines = [Text.assemble((parts.config.name, "bold"), ("  in ", "dim"), str(folder.path))]
+    if not snapshot.records:
+        lines.append(Text(plan_in_words(parts)))
+    elif not waiting and tuner.plan.next(tuner.records) is Idle.DONE:
+        lines.append(Text(f"finished already: {w.count(snapshot.n_done, 'trial')}, nothing is left to run"))
+    else:
+        lines.append(Text.assemble("goes on: ", phases(snapshot)))
+    if waiting:
+        lines.append(Text(f"{w.count(len(waiting), 'trial')} from before will be run first"))
+    return [*lines, *(Text(f"note: {note}", "yellow") for note in parts.notes)]
+
+
+def plan_in_words(parts: Parts) -> str:
+    """`3 baseline + 16 search + 9 final = 28 trials, 2 at a time`."""
+    planned = {name: n for name, n in parts.plan.to_json()["phases"].items() if n}
+    total = w.count(parts.plan.n_trials, "trial")
+    words = " + ".join(f"{n} {name}" for name, n in planned.items())
+    workers = parts.config.executor.workers
+    return (f"{words} = {total}" if len(planned) > 1 else total) + (f", {workers} at a time" if workers > 1 else "")
+
+
+def of_tuner(tuner: Tuner, name: str, folder: StudyDir) -> Snapshot:
+    return Snapshot(
+        name=name,
+        folder=folder,
+        objectives=tuner.plan.objectives,
+        plan=tuner.plan.to_json(),
+        records=tuner.records,
+        elapsed_seconds=tuner.elapsed_seconds,
+        timeout_seconds=tuner.timeout_seconds,
+    )
+
+
+class _Lines:
+    """Appends a line for every trial that ends; nothing is ever drawn over."""
+
+    def __init__(self, console: Console, folder: StudyDir) -> None:
+        self._console = console
+        self._folder = folder
+        self._tuner: Tuner | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def opened(self, tuner: Tuner, parts: Parts) -> None:
+        self._tuner = tuner
+        for line in beginning(tuner, parts, self._folder):
+            self._console.print(line)
+
+    def changed(self, record: TrialRecord) -> None:
+        assert self._tuner is not None
+        if record.state.is_finished():
+            self._console.print(Text(trial_line(record, self._tuner.plan.objectives, self._tuner.records)))
+
+    def stopping(self, why: str) -> None:
+        _tell(self._console, f"{why}\n")
+
+    def abandon(self) -> None:
+        _tell(self._console, "ended at once\n")
+
+
+class _Block:
+    """Redraws one block, from a thread of its own, so that it moves while trials are silent."""
+
+    def __init__(self, console: Console, folder: StudyDir) -> None:
+        self._console = console
+        self._folder = folder
+        self._note: Text | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def opened(self, tuner: Tuner, parts: Parts) -> None:
+        for line in beginning(tuner, parts, self._folder):
+            self._console.print(line)
+        self._console.print()
+
+        def draw() -> RenderableType:
+            room = max(1, self._console.height - 12)
+            return block(of_tuner(tuner, parts.config.name, self._folder), max_running=room, note=self._note)
+
+        self._live = Live(
+            console=self._console,
+            get_renderable=draw,
+            refresh_per_second=_REDRAWS_PER_SECOND,
+            transient=True,
+        )
+        self._live.start()
+
+    def changed(self, record: TrialRecord) -> None:
+        pass  # the next redraw shows it
+
+    def stopping(self, why: str) -> None:
+        self._note = Text(why, "bold yellow")
+
+    def abandon(self) -> None:
+        _tell(self._console, "\x1b[?25h\nended at once\n")  # the cursor is hidden while the block lives
+
+
+def _tell(console: Console, text: str) -> None:
+    """Writes without any lock, because a signal's handler may have interrupted whoever holds it."""
+    try:
+        os.write(console.file.fileno(), text.encode())
+    except (OSError, ValueError):
+        pass
+
+
+def trial_line(record: TrialRecord, objectives: Sequence[Objective], records: Sequence[TrialRecord]) -> str:
+    """`trial 12 search finished accuracy=0.61 in 6.1 s (best 0.65, trial 7)`."""
+    who, took = f"trial {record.number} {record.purpose.value}", w.duration(record.seconds)
+    if record.cause is Cause.INTERRUPTED:
+        return f"{who} interrupted after {took}"
+    if record.state is TrialState.FAIL:
+        cause = w.spaced(record.cause.value) if record.cause else "failed"
+        return f"{who} failed after {took}: {cause}; {w.first_line(record.message) or 'no message'}"
+    if record.state is TrialState.PRUNED:
+        return f"{who} pruned{_last_of(record)} after {took}{_best(objectives, records)}"
+    values = " ".join(f"{o.metric}={w.number(v)}" for o, v in zip(objectives, record.values or (), strict=False))
+    how = "stopped early" if record.stopped_by else "finished"
+    missed = ", ".join(name for name, v in record.violations.items() if v > 0)
+    infeasible = f", infeasible: {missed} out of range" if missed else ""
+    return f"{who} {how} {values} in {took}{infeasible}{_best(objectives, records, record)}"
+
+
+def _last_of(record: TrialRecord) -> str:
+    return f" at {w.number(record.curve[max(record.curve)])}, step {max(record.curve)}" if record.curve else ""
+
+
+def _best(objectives: Sequence[Objective], records: Sequence[TrialRecord], record: TrialRecord | None = None) -> str:
+    """The best so far; empty where several objectives leave it open what that is."""
+    if len(objectives) > 1:
+        return ""
+    best = next((r for r in ranked(records, objectives[0]) if r.feasible), None)
+    if best is None:
+        return ""
+    if record is not None and best.number == record.number:
+        return " (the best so far)"
+    return f" (best {w.number(best.value)}, trial {best.number})"

@@ -1,0 +1,180 @@
+"""A study as it stands, as the numbers that `run` and `status` show."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from optuna.trial import TrialState
+
+from rltune.analysis.selection import Arm, ranked
+from rltune.folder import StudyDir
+from rltune.objective import Objective
+from rltune.records import TrialRecord, effective
+from rltune.session import Result
+from rltune.tuner import _busy_seconds
+from rltune.types import Cause, Purpose
+
+_TAIL_BYTES = 4096
+
+STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+"""Optuna's states, as the command line calls them."""
+
+
+class Phase(NamedTuple):
+    """One phase of the plan.
+
+    Attributes:
+        done: Trials that have ended and will not be run again.
+        planned: How many there are to be.
+    """
+
+    purpose: Purpose
+    done: int
+    planned: int
+
+
+class Latest(NamedTuple):
+    """The last measurement of a running trial that has the objective in it."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at one moment.
+
+    Attributes:
+        plan: As `Plan.to_json` has it; empty for a study that rltune did not make.
+        records: Every trial.
+        elapsed_seconds: Wall time of all sessions.
+        timeout_seconds: What it may be at most.
+    """
+
+    name: str
+    folder: StudyDir
+    objectives: Sequence[Objective]
+    plan: Mapping[str, Any]
+    records: Sequence[TrialRecord]
+    elapsed_seconds: float
+    timeout_seconds: float | None = None
+
+    @classmethod
+    def of(cls, result: Result, *, running: bool = False) -> Snapshot:
+        """A study as its folder has it.
+
+        Args:
+            result: What was read.
+            running: A process is at work on it, so that time goes on.
+        """
+        config = result.config
+        now = dt.datetime.now()  # noqa: DTZ005 - Optuna's times are naive local ones
+        records = [replace(r, finished=now) if running and r.finished is None else r for r in result.records]
+        return cls(
+            name=config.name,
+            folder=result.folder,
+            objectives=result.objectives,
+            plan=result.plan,
+            records=result.records,
+            elapsed_seconds=_busy_seconds(records),
+            timeout_seconds=config.timeout_hours and config.timeout_hours * 3600,
+        )
+
+    @property
+    def objective(self) -> Objective:
+        return self.objectives[0]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Those of the plan, and any other that has trials."""
+        done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished())
+        planned = self.plan.get("phases", {})
+        phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose]
+        return [phase for phase in phases if phase.planned]
+
+    @property
+    def n_done(self) -> int:
+        return sum(phase.done for phase in self.phases)
+
+    @property
+    def n_planned(self) -> int:
+        return sum(phase.planned for phase in self.phases)
+
+    @property
+    def phase(self) -> str:
+        """Which phase it is in; empty where all is done."""
+        return next((phase.purpose.value for phase in self.phases if phase.done < phase.planned), "")
+
+    def in_state(self, state: TrialState) -> list[TrialRecord]:
+        return [r for r in self.records if r.state is state]
+
+    @property
+    def running(self) -> list[TrialRecord]:
+        return self.in_state(TrialState.RUNNING)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, those that were run again left out."""
+        counts = Counter(STATES[r.state] for r in effective(self.records))
+        return {name: counts[name] for name in STATES.values() if counts[name]}
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed trials by cause, those that were run again left out."""
+        failed = [r for r in effective(self.records) if r.state is TrialState.FAIL]
+        return dict(Counter((r.cause or Cause.LOST).value for r in failed))
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best feasible trial, by one run."""
+        return next((r for r in ranked(self.records, self.objective) if r.feasible), None)
+
+    @property
+    def baseline(self) -> Arm | None:
+        """The first runs of the default."""
+        runs = [r for r in effective(self.records) if r.purpose is Purpose.BASELINE and r.state.is_finished()]
+        values = tuple(r.value for r in runs if r.feasible and r.value is not None)
+        return Arm(runs[0].params, values, len(runs) - len(values)) if values else None
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """How long the rest will take, if trials go on as they went; None before two have ended."""
+        if self.n_done < 2 or self.n_done >= self.n_planned:
+            return None
+        left = self.elapsed_seconds / self.n_done * (self.n_planned - self.n_done)
+        return (
+            left if self.timeout_seconds is None else max(0.0, min(left, self.timeout_seconds - self.elapsed_seconds))
+        )
+
+    def latest(self, record: TrialRecord) -> Latest | None:
+        """What a running trial measured last; reads only the end of its file."""
+        return last_measurement(self.folder, record.number, self.objective.metric)
+
+
+def last_measurement(folder: StudyDir, number: int, metric: str) -> Latest | None:
+    """From the end of a trial's metrics; None where there is nothing to read."""
+    try:
+        with folder.trial(number).metrics.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+            return Latest(int(row["step"]), float(row[metric]))
+        except (ValueError, KeyError, TypeError):
+            continue  # cut short, or about other metrics
+    return None

@@ -1,0 +1,158 @@
+"""Everything about one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rltune.cli.views import wording as w
+from rltune.cli.views.as_json import resolved
+from rltune.cli.views.block import how_it_ended
+from rltune.cli.views.verdict import last_words
+from rltune.records import TrialRecord
+from rltune.session import Result
+from rltune.tuner import MEASURED_METRICS
+
+
+def trial_text(result: Result, record: TrialRecord) -> RenderableType:
+    """What `show` prints."""
+    return Group(
+        Text.assemble(
+            (f"trial {record.number}", "bold"),
+            f"  {record.purpose.value}  ",
+            how_it_ended(record),
+            (f"  {w.duration(record.seconds)}" if record.started else "", "dim"),
+        ),
+        _table(list(_facts(result, record))),
+        *_section("parameters", _parameters(result, record)),
+        *_section("metrics", _metrics(result, record)),
+        *_curve(result, record),
+        *_ending(result, record),
+        *_section("files", [(name, str(path), "") for name, path in files(result, record)]),
+    )
+
+
+def files(result: Result, record: TrialRecord) -> list[tuple[str, Path]]:
+    """The trial's files that are there, by what is in them."""
+    folder = result.folder.trial(record.number)
+    known = {
+        "config": folder.config,
+        "overrides": folder.overrides,
+        "command": folder.command,
+        "environment": folder.env,
+        "log": folder.log,
+        "metrics": folder.metrics,
+        "result": folder.result,
+        "checkpoints": folder.checkpoints,
+    }
+    return [(name, path) for name, path in known.items() if path.exists()]
+
+
+def _facts(result: Result, record: TrialRecord) -> Iterator[tuple[str, str, str]]:
+    yield "seed", w.MISSING if record.seed is None else str(record.seed), ""
+    for objective, value in zip(result.objectives, record.values or (), strict=False):
+        yield objective.metric, w.number(value), w.towards(objective)
+    if record.started is not None:
+        yield "started", record.started.isoformat(sep=" ", timespec="seconds"), ""
+    if record.stopped_by:
+        yield "stopped by", w.spaced(record.stopped_by), ""
+    if record.retry_of is not None:
+        yield "runs again", f"trial {record.retry_of}", ""
+    for later in (r for r in result.records if r.retry_of == record.number):
+        yield "replaced by", f"trial {later.number}", ""
+    for name, missed in record.violations.items():
+        if missed > 0:
+            yield "infeasible", f"{name} is out of its range by {w.number(missed)}", ""
+
+
+def _parameters(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:
+    default = result.plan.get("default") or {}
+    rows = []
+    for name, value in resolved(result, record).items():
+        note = "" if name in record.params else "derived"
+        if name in default and w.value(default[name]) != w.value(value):
+            note = f"default {w.value(default[name])}"
+        rows.append((name, w.value(value), note))
+    return rows
+
+
+def _metrics(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:
+    """The objectives first, what was measured from outside last."""
+    first = [o.metric for o in result.objectives]
+    order = sorted(record.metrics, key=lambda name: (name not in first, name in MEASURED_METRICS, name))
+    return [(name, _metric(name, record.metrics[name]), "") for name in order]
+
+
+def _metric(name: str, value: float) -> str:
+    if name == "training_time":
+        return w.duration(value)
+    return f"{value / 1e9:.2f} GB" if name in MEASURED_METRICS else w.number(value)
+
+
+def _section(title: str, rows: list[tuple[str, str, str]]) -> Iterator[RenderableType]:
+    if rows:
+        yield ""
+        yield Text(title, "bold")
+        yield _table(rows)
+
+
+def _table(rows: list[tuple[str, str, str]]) -> RenderableType:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(style="dim", overflow="fold")
+    table.add_column(overflow="fold")
+    table.add_column(style="dim", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _curve(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
+    objective = result.objectives[0]
+    curve = dict(record.curve) or _measured(result, record)
+    if len(curve) < 2:
+        return
+    steps = sorted(curve)
+    first, last, best = (w.number(v) for v in (curve[steps[0]], curve[steps[-1]], objective.best(curve.values())))
+    yield ""
+    yield Text.assemble(("curve", "bold"), (f"  {objective.metric}, {w.count(len(curve), 'measurement')}", "dim"))
+    yield Text.assemble("  ", (w.sparkline([curve[step] for step in steps]), "cyan"))
+    yield Text(f"  {first} at step {steps[0]}, {last} at step {steps[-1]}, best {best}", "dim")
+
+
+def _measured(result: Result, record: TrialRecord) -> dict[int, float]:
+    """The curve where the journal has none, as with several objectives."""
+    metric = result.objectives[0].metric
+    try:
+        measurements = result.folder.trial(record.number).read_metrics()
+    except (OSError, KeyError, TypeError, AttributeError):  # a file that something else wrote in
+        return {}
+    return {m.step: m.metrics[metric] for m in measurements if metric in m.metrics}
+
+
+def _ending(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
+    message, words = record.message.rstrip(), last_words(result.folder, record)
+    if message:
+        yield ""
+        yield Text(w.spaced(record.cause.value) if record.cause else "message", "bold red")
+        yield Padding(Text(message), (0, 0, 0, 2))
+    if words and words.splitlines()[-1] not in message:
+        yield ""
+        yield Text.assemble(("log", "bold"), ("  its last lines", "dim"))
+        yield Padding(Text(words, "dim"), (0, 0, 0, 2))
+    command = _command(result, record)
+    if command:
+        yield ""
+        yield Text("command", "bold")
+        yield Text(f"  {command}")
+
+
+def _command(result: Result, record: TrialRecord) -> str:
+    try:
+        return result.folder.trial(record.number).command.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,223 @@
+"""What came out of a study, and how to go on."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from optuna.trial import TrialState
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rltune.analysis.selection import Arm, Verdict
+from rltune.cli.views import wording as w
+from rltune.cli.views.as_json import resolved
+from rltune.cli.views.snapshot import Snapshot
+from rltune.folder import StudyDir
+from rltune.records import TrialRecord
+from rltune.session import Result
+from rltune.trainers.child import last_lines, log_tail
+from rltune.trainers.config_text import overrides
+from rltune.types import Cause
+
+_LOG_LINES = 10
+_FAILED_SHOWN = 2
+
+
+def conclusion(result: Result, *, again: str) -> RenderableType:
+    """The end of a session.
+
+    Args:
+        result: What the session left.
+        again: The command that goes on with the study.
+    """
+    snapshot = Snapshot.of(result)
+    parts: list[RenderableType] = [_summary(snapshot)]
+    if result.halted is not None:
+        parts += ["", *_halted(result)]
+    if result.best is None:
+        parts += ["", Text("no feasible trial yet" if result.stopped else "nothing to ship: no trial is feasible")]
+    else:
+        parts += ["", *verdict_lines(result), *_changed(result), *_files(result)]
+    if result.stopped:
+        parts += ["", Text.assemble("stopped before its end; go on with: ", (again, "bold"))]
+    return Group(*parts)
+
+
+def best_text(result: Result) -> RenderableType:
+    """What `best` prints: the verdict, and the configuration as a mapping and as overrides."""
+    assert result.best is not None
+    texts = overrides(resolved(result, result.best))
+    pairs = [text.partition("=") for text in texts]
+    rows = [Text.assemble((f"  {name}: ", "cyan"), value) for name, _, value in pairs]
+    head = Text.assemble(("parameters", "bold"), (f"  trial {result.best.number}", "dim"))
+    return Group(
+        *verdict_lines(result), "", head, *rows, "", Text("as overrides", "bold"), Text(f"  {shlex.join(texts)}")
+    )
+
+
+def verdict_lines(result: Result) -> list[RenderableType]:
+    """What to ship, with the numbers behind it."""
+    verdict = result.verdict
+    if verdict is None or (verdict.winner is None and verdict.baseline is None):
+        return list(_single_run(result))
+    return list(_comparison(result, verdict))
+
+
+def _summary(snapshot: Snapshot) -> Text:
+    counts = dict(snapshot.counts)
+    waiting = counts.pop("waiting", 0) + counts.pop("running", 0)
+    words = [f"{n} {state}" for state, n in counts.items()]
+    if "failed" in counts:
+        words[-1] += f" ({w.causes(snapshot.failures)})"
+    ended = w.count(sum(counts.values()), "trial")
+    text = Text.assemble((ended, "bold"), f" in {w.duration(snapshot.elapsed_seconds)}: {', '.join(words) or 'none'}")
+    return text.append(f", {waiting} to be run again") if waiting else text
+
+
+# --- the verdict -----------------------------------------------------------------------------------------------------
+
+
+def _comparison(result: Result, verdict: Verdict) -> Iterator[RenderableType]:
+    objective, best = result.objectives[0], result.best
+    yield Text.assemble((objective.metric, "bold"), (f" on fresh seeds, {w.towards(objective)}", "dim"))
+    table = _grid()
+    if verdict.baseline is not None:
+        table.add_row("default", _arm(verdict.baseline), "")
+    if verdict.winner is not None:
+        shipped = best is not None and dict(best.params) == dict(verdict.winner.params)
+        table.add_row("best", _arm(verdict.winner), f"trial {best.number}" if best and shipped else "")
+    if math.isfinite(verdict.gain):
+        table.add_row("gain", w.plus_minus(verdict.gain, verdict.standard_error), "± is the standard error")
+    yield Padding(table, (0, 0, 1, 2))
+    yield _decision(verdict)
+    n = result.plan.get("finalists", 0)
+    if verdict.ship and n > 1:
+        yield Text(f"the winner is the best of {n} on these seeds, which flatters its gain a little", "dim")
+
+
+def _decision(verdict: Verdict) -> Text:
+    """`ship` or `keep your default`, and why."""
+    ratio = verdict.gain / verdict.standard_error if verdict.standard_error else math.inf
+    if verdict.ship:
+        return Text.assemble(("ship", "bold green"), f": the gain is {ratio:.1f} standard errors")
+    keep = ("keep your default", "bold yellow")
+    if verdict.baseline is None:
+        return Text("no comparison: the default has no value on the fresh seeds", "yellow")
+    if verdict.winner is None:
+        return Text.assemble(keep, ": no finalist had a value in each of its runs")
+    if verdict.gain <= 0:
+        return Text.assemble(keep, ": nothing that was tried is better on fresh seeds")
+    if not math.isfinite(verdict.standard_error):
+        return Text.assemble(keep, ": one run each cannot tell a gain from luck")
+    return Text.assemble(keep, f": the gain is {ratio:.1f} standard errors, which may be luck")
+
+
+def _single_run(result: Result) -> Iterator[RenderableType]:
+    best, objectives = result.best, result.objectives
+    assert best is not None
+    scored = sum(r.value is not None for r in result.records)
+    table = _grid()
+    for objective, value in zip(objectives, best.values or (), strict=False):
+        table.add_row(objective.metric, Text(w.number(value), "bold green"), w.towards(objective))
+    yield Text.assemble(("best", "bold"), f" of {w.count(scored, 'single run')}, trial {best.number}")
+    yield Padding(table, (0, 0, 1, 2))
+    yield Text(_caveat(result), "yellow")
+    if len(objectives) > 1:
+        numbers = [str(t.number) for t in result.study.best_trials]
+        yield Text(f"trials that no other beats in every objective: {', '.join(numbers[:20])}")
+
+
+def _caveat(result: Result) -> str:
+    luck = "the best of many single runs is partly luck"
+    planned = result.plan.get("phases", {}).get("final", 0)
+    if planned:
+        return f"{luck}; the comparison with your default on fresh seeds has not been run yet"
+    if result.plan.get("default") is None:
+        return f"{luck}; give each parameter a `default`, and rltune compares with it on fresh seeds"
+    return f"{luck}; `protocol: full` compares it with your default on fresh seeds"
+
+
+def _arm(arm: Arm) -> Text:
+    runs = w.count(len(arm.values), "seed") + (f", {arm.failed} failed" if arm.failed else "")
+    return Text.assemble(w.plus_minus(arm.mean, arm.sd), (f"  {runs}", "dim"))
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim")
+    return table
+
+
+# --- the configuration -----------------------------------------------------------------------------------------------
+
+
+def changed(best: TrialRecord, default: dict[str, Any] | None) -> tuple[list[tuple[str, Any, Any]], list[str]]:
+    """Parameters whose value differs from the default's, with both values; and the names of the others."""
+    default = default or {}
+    missing = w.MISSING
+    names = list(dict.fromkeys([*default, *best.params]))
+    rows = [(name, default.get(name, missing), best.params.get(name, missing)) for name in names]
+    return [row for row in rows if row[1] != row[2]], [name for name, old, new in rows if old == new]
+
+
+def _changed(result: Result) -> Iterator[RenderableType]:
+    best, default = result.best, result.plan.get("default")
+    assert best is not None
+    rows, same = changed(best, default)
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("changed" if default else "parameter", overflow="fold")
+    if default:
+        table.add_column("default", justify="right", style="dim")
+    table.add_column("best", justify="right")
+    for name, old, new in rows:
+        table.add_row(name, *([w.value(old)] if default else []), w.value(new))
+    yield ""
+    yield table
+    if same:
+        yield Text(f"as before: {', '.join(w.short_names(same).values())}", "dim")
+
+
+def _files(result: Result) -> Iterator[RenderableType]:
+    folder = result.folder
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("best config", str(folder.best_config))
+    table.add_row("as overrides", str(folder.best_overrides))
+    table.add_row("all trials", str(folder.trials_csv))
+    if result.best is not None:
+        table.add_row("look closer", f"rltune show {result.best.number} {folder.path}")
+    yield ""
+    yield table
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def _halted(result: Result) -> Iterator[RenderableType]:
+    failed = [r for r in result.records if r.state is TrialState.FAIL and r.cause is not Cause.INTERRUPTED]
+    yield Text.assemble(("ended early: ", "bold red"), result.halted or "")
+    for record in failed[-_FAILED_SHOWN:]:
+        cause = w.spaced(record.cause.value) if record.cause else "failed"
+        yield Text(f"\ntrial {record.number}: {cause}; {w.first_line(record.message)}", "bold")
+        yield Padding(Text(last_words(result.folder, record), "dim"), (0, 0, 0, 2))
+    if failed:
+        yield Text(f"\nmore: rltune show {failed[-1].number} {result.folder.path}")
+
+
+def last_words(folder: StudyDir, record: TrialRecord, n: int = _LOG_LINES) -> str:
+    """The last lines of a trial's log, or of its message where it printed nothing."""
+    try:
+        printed = last_lines(log_tail(folder.trial(record.number).log))
+    except OSError:
+        printed = ""
+    return "\n".join((printed or record.message).splitlines()[-n:])

@@ -1,0 +1,108 @@
+"""Numbers, durations and names as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rltune.objective import Objective
+
+MISSING = "\N{EN DASH}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    if value is None:
+        return MISSING
+    if isinstance(value, float) and value and math.isfinite(value) and not 1e-4 <= abs(value) < 1e6:
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+
+
+def plus_minus(mean: float, spread: float) -> str:
+    """A mean with its spread, which is known to two digits: `0.655 ± 0.021`."""
+    if not math.isfinite(spread):
+        return number(mean)
+    if spread == 0:
+        return f"{number(mean)} ± 0"
+    digits = 1 - math.floor(math.log10(float(f"{spread:.1e}")))
+    if not 0 <= digits <= 6:
+        return f"{mean:.4g} ± {spread:.2g}"
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
+
+
+def value(given: Any) -> str:
+    """A parameter's value, short enough for a table."""
+    if isinstance(given, float):
+        return number(given)
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return str(given)
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `51 s`, `2 min 51 s`, `3 h 12 min`, `2 d 4 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 trial`, `12 trials`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def causes(counts: Mapping[str, int]) -> str:
+    """`3 diverged, 1 out of memory`, the most frequent first."""
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    return ", ".join(f"{counts[name]} {spaced(name)}" for name in order)
+
+
+def spaced(name: str) -> str:
+    """`out_of_memory` as people say it."""
+    return name.replace("_", " ")
+
+
+def towards(objective: Objective) -> str:
+    """Which way is better."""
+    return "lower is better" if objective.direction == "minimize" else "higher is better"
+
+
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """For each dotted name its shortest ending that no other name has: `policy.optimizer.lr` is `lr`."""
+    names = list(names)
+    endings = {name: [".".join(name.split(".")[i:]) for i in range(name.count("."), -1, -1)] for name in names}
+    return {
+        name: next(
+            (end for end in endings[name] if not any(end in endings[other] for other in names if other != name)), name
+        )
+        for name in names
+    }
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """A curve as a line of bars; of a long one, each bar is the last value of its stretch."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return ""
+    if len(values) > width:
+        values = [values[(i + 1) * len(values) // width - 1] for i in range(width)]
+    low, high = min(finite), max(finite)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((v - low) * scale)] if math.isfinite(v) else "\N{MULTIPLICATION SIGN}" for v in values)
