@@ -13,7 +13,6 @@ from rltune.guards import make_guard
 from rltune.objective import Constraint, Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
-from rltune.pruners import PlateauPruner
 from rltune.space import SearchSpace
 from rltune.storage import open_study
 from rltune.testing.simulator import SimulatedExecutor
@@ -136,11 +135,17 @@ def test_the_pruner_does_not_cut_the_last_step(tmp_path):
 
 
 def test_early_stopping_keeps_the_trials_value(tmp_path):
-    tuner = make_tuner(tmp_path, n=1, early_stopping=PlateauPruner(patience=2), value="best")
+    tuner = make_tuner(tmp_path, n=1, patience=2, value="best")
     records = run(tuner, curve(3.0, 1.0, 2.0, 2.0, 0.5))
     assert records[0].state is TrialState.COMPLETE
     assert records[0].values == (1.0,)
     assert records[0].stopped_by == "early_stopping"
+
+
+def test_early_stopping_works_with_several_objectives(tmp_path):
+    objectives = [Objective("loss", "minimize"), Objective("training_time", "minimize")]
+    records = run(make_tuner(tmp_path, n=1, objectives=objectives, patience=1), curve(2.0, 1.0, 1.5, 0.1))
+    assert records[0].values == (1.5, 180.0)
 
 
 def test_several_objectives_are_told_together(tmp_path):

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from rltune import records as rec
@@ -24,6 +23,7 @@ from rltune.folder import StudyDir, write_json
 from rltune.guards import Guard
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan, Request
+from rltune.pruners import on_plateau
 from rltune.records import TrialRecord
 from rltune.space import SearchSpace
 from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, Suggestion, Usage
@@ -62,7 +62,8 @@ class Tuner:
         plan: Which trials make up the study, in phases.
         folder: Where trials have their folders.
         guards: Each is asked, at every measurement, whether the trial has gone wrong.
-        early_stopping: Ends a trial whose own curve no longer improves; unlike a pruned trial it has a value.
+        patience: A trial ends once its own curve has not improved for so many measurements; unlike a pruned trial it
+            has a value. None: it runs on.
         value: Which value of a trial's curve is the trial's: the last or the best.
         horizon: The step at which a full run ends.
         timeout_seconds: Time for the whole study, pauses between sessions not counted.
@@ -78,7 +79,7 @@ class Tuner:
     plan: Plan
     folder: StudyDir
     guards: Sequence[Guard] = ()
-    early_stopping: BasePruner | None = None
+    patience: int | None = None
     value: Literal["last", "best"] = "last"
     horizon: int | None = None
     timeout_seconds: float | None = None
@@ -192,14 +193,16 @@ class Tuner:
             if verdict := guard(running.history):
                 running.cause, running.message = verdict.cause, verdict.message
                 return
-        if self._objectives[0].metric not in measurement.metrics or len(self._objectives) > 1:
+        objective = self._objectives[0]
+        if objective.metric not in measurement.metrics:
             return
         if self.horizon is not None and measurement.step >= self.horizon:
             return
-        frozen = self.study._storage.get_trial(running.trial._trial_id)
-        if self.early_stopping is not None and self.early_stopping.prune(self.study, frozen):
+        if self.patience is not None and on_plateau(
+            _curve(running.history, objective.metric), self.patience, maximize=objective.direction == "maximize"
+        ):
             running.stopped_by = "early_stopping"
-        elif self.study.pruner.prune(self.study, frozen):
+        elif len(self._objectives) == 1 and running.trial.should_prune():
             running.stopped_by, running.pruned = "pruner", True
 
     # --- finish ------------------------------------------------------------------------------------------------------
@@ -209,9 +212,9 @@ class Tuner:
         values = [metrics.get(o.metric) for o in self._objectives]
         if self.value == "best":
             for i, objective in enumerate(self._objectives):
-                curve = [m.metrics[objective.metric] for m in running.history if objective.metric in m.metrics]
+                curve = _curve(running.history, objective.metric)
                 if curve:
-                    values[i] = min(curve) if objective.direction == "minimize" else max(curve)
+                    values[i] = objective.best(curve.values())
         return values
 
     def _cause(
@@ -290,6 +293,10 @@ def _last_metrics(history: Sequence[Measurement]) -> dict[str, float]:
     for measurement in history:
         metrics.update(measurement.metrics)
     return metrics
+
+
+def _curve(history: Sequence[Measurement], metric: str) -> dict[int, float]:
+    return {m.step: m.metrics[metric] for m in history if metric in m.metrics}
 
 
 def _measured(usage: Usage) -> dict[str, float]:

@@ -31,7 +31,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(SECTIONS), values, max_size=8))
 def test_a_study_or_an_error_with_keys(mapping):
     base = {
@@ -51,7 +51,7 @@ def test_a_study_or_an_error_with_keys(mapping):
     assert "something else" not in str(problems)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="ab:-[]{}'\"&*!%@|>#?,\t\n 01e~<", max_size=30))
 def test_any_text_is_yaml_or_an_error_in_words(text):
     try:

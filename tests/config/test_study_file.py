@@ -111,7 +111,7 @@ class TestAccepted:
     def test_several_objectives(self, write):
         listed = load(write(MINIMAL), ["evaluation.secondary_metrics=[training_time]"])
         assert listed.evaluation.secondary_metrics == {"training_time": "minimize"}
-        directed = load(write(MINIMAL), ["evaluation.secondary_metrics={accuracy: maximize}", "pruner=plateau"])
+        directed = load(write(MINIMAL), ["evaluation.secondary_metrics={accuracy: maximize}"])
         assert directed.evaluation.secondary_metrics == {"accuracy": "maximize"}
 
     def test_constraints_may_read_an_inline_base_config(self, write):

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.errors import InputError
-from rltune.pruners import PRUNERS, AnyPruner, PlateauPruner, check_pruner, make_pruner, on_plateau
+from rltune.pruners import PRUNERS, PlateauPruner, check_pruner, make_pruner, on_plateau
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -79,17 +79,6 @@ class Never(optuna.pruners.BasePruner):
     def prune(self, study, trial):
         self.asked += 1
         return False
-
-
-class TestAnyPruner:
-    def test_one_is_enough_and_all_are_asked(self):
-        study = optuna.create_study()
-        never, plateau = Never(), PlateauPruner(patience=1)
-        both = AnyPruner([plateau, never])
-        assert both.prune(study, trial_with([1.0, 2.0]))
-        assert not both.prune(study, trial_with([2.0, 1.0]))
-        assert never.asked == 2
-        assert both.who(study, trial_with([1.0, 2.0])) == (plateau,)
 
 
 class TestMakePruner:

@@ -19,8 +19,8 @@ def check(
 ) -> None:
     """Check a study file, and show what it would run.
 
-    No training is started and nothing is written. Draws five configurations and prints the very commands that would run. Every error of the file is listed with
-    its line; with errors it ends with 2.
+    No training is started and nothing is written. Draws five configurations and prints the very commands that would
+    run. Every error of the file is listed with its line; with errors it ends with 2.
     """
     from rltune import config as cfg
     from rltune import session

@@ -66,8 +66,8 @@ def retry(
 ) -> None:
     """Run failed trials again.
 
-    With the same parameters and the same seed. The new run takes the place of the old one. A process that runs the study picks it up; else the next
-    `rltune run` does.
+    With the same parameters and the same seed. The new run takes the place of the old one. A process that runs the
+    study picks it up; else the next `rltune run` does.
     """
     from rltune import records as rec
     from rltune import session

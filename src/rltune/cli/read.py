@@ -119,7 +119,8 @@ def best(
 ) -> None:
     """Show the configuration to ship.
 
-    It is the winner on fresh seeds, your default where the winner is not better, or the best single run. Ends with 3 where no trial is feasible.
+    It is the winner on fresh seeds, your default where the winner is not better, or the best single run. Ends with
+    3 where no trial is feasible.
     """
     from rltune import session
     from rltune.analysis.selection import finalists

@@ -45,7 +45,8 @@ def run(
 def demo(set_: Set = None, out: Out = None, force: Force = False, json: Json = False) -> None:
     """Tune a small but real GRPO job, in two or three minutes.
 
-    It trains a tiny transformer to sort digits. The job is copied to the folder `example` inside the study's, by default runs/grpo-digits/example.
+    It trains a tiny transformer to sort digits. The job is copied to the folder `example` inside the study's, by
+    default runs/grpo-digits/example.
     """
     from rltune import config, session
 

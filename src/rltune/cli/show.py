@@ -20,7 +20,8 @@ def show(
 ) -> None:
     """Show everything about one trial.
 
-    What it was given, what it measured, how it ended, and where its files are. As in `rltune show 12`, or `rltune show 12 runs/my-study`.
+    What it was given, what it measured, how it ended, and where its files are. As in `rltune show 12`, or `rltune
+    show 12 runs/my-study`.
     """
     from rltune import session
     from rltune.cli.views import console

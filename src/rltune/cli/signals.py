@@ -53,7 +53,7 @@ class StopSignals:
         if self.received is None:
             self.received = signal.Signals(number)
             why = "stopping" if number == signal.SIGINT else f"stopping, as {self.received.name} asks"
-            self.on_first(f"{why}: trials that run are cut short and run again next time; {AGAIN}")
+            self.on_first(f"{why}: what runs is cut short, and runs again next time\n{AGAIN}")
         elif number == signal.SIGINT:
             self.on_last()
             os._exit(Exit.INTERRUPTED)

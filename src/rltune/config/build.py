@@ -24,7 +24,7 @@ from rltune.guards import Guard, make_guard
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
-from rltune.pruners import PlateauPruner, make_pruner
+from rltune.pruners import make_pruner
 from rltune.samplers import make_sampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
@@ -78,14 +78,13 @@ class Parts:
             pruner=self.pruner,
             repair=True,
         )
-        stopping = PlateauPruner(patience=evaluation.patience) if evaluation.early_stopping else None
         return Tuner(
             study=study,
             space=self.space,
             plan=self.plan,
             folder=folder,
             guards=self.guards,
-            early_stopping=stopping,
+            patience=evaluation.patience if evaluation.early_stopping else None,
             value=evaluation.value,
             horizon=config.trainer.horizon,
             timeout_seconds=config.timeout_hours and config.timeout_hours * 3600,
@@ -184,15 +183,16 @@ def _trainer(
 
 def _sources(config: StudyConfig) -> Iterator[Source]:
     """Beside the file that `RLTUNE_METRICS` names, which is always read."""
-    source, where = config.trainer.metrics.source, config.trainer.metrics.where
-    match source:
-        case "jsonl" if where is not None:
-            yield JsonLines(where)
+    given = config.trainer.metrics
+    step = given.step or "step"
+    match given.source:
+        case "jsonl" if given.where is not None:
+            yield JsonLines(given.where, step)
         case "stdout":
-            yield Stdout(None if where == "json" else where)
+            yield Stdout(None if given.where == "json" else given.where, step)
         case "tensorboard":
-            assert where is not None
-            yield TensorBoard(where)
+            assert given.where is not None
+            yield TensorBoard(given.where)
 
 
 # --- the executor ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from rltune.config.reader import Document
 from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
 from rltune.errors import InputError, Problem, StudyFileError
-from rltune.pruners import SEVERAL_OBJECTIVES
 from rltune.space.search_space import SearchSpace
 from rltune.space.wording import found
 
@@ -170,7 +169,7 @@ def _dotted(value: Any, *key: str) -> Iterator[tuple[str, Any]]:
 def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
     evaluation, pruner = given.get("evaluation"), given.get("pruner")
     name = pruner.get("name") if isinstance(pruner, Mapping) else pruner
-    if not isinstance(evaluation, Mapping) or not isinstance(name, str) or name in SEVERAL_OBJECTIVES:
+    if not isinstance(evaluation, Mapping) or not isinstance(name, str) or name == "none":
         return
     secondary = evaluation.get("secondary_metrics")
     if isinstance(secondary, list | tuple | Mapping) and secondary:

@@ -4,14 +4,11 @@ All are Optuna's `BasePruner`s. `make_pruner` makes them by name; one of your ow
 as `module:Class`.
 """
 
-from rltune.pruners.any_of import AnyPruner
 from rltune.pruners.plateau import PlateauPruner, on_plateau
-from rltune.pruners.registry import PRUNERS, SEVERAL_OBJECTIVES, check_pruner, make_pruner
+from rltune.pruners.registry import PRUNERS, check_pruner, make_pruner
 
 __all__ = [
     "PRUNERS",
-    "SEVERAL_OBJECTIVES",
-    "AnyPruner",
     "PlateauPruner",
     "check_pruner",
     "make_pruner",

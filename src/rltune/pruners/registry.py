@@ -29,9 +29,6 @@ PRUNERS = Registry(
     },
 )
 
-SEVERAL_OBJECTIVES = ("none", "plateau")
-"""The pruners that work with several objectives; all others compare trials by one number."""
-
 _WRAPPED = "wrapped_pruner"  # the argument of `patient` that is itself a pruner
 
 _KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "None": "null"}

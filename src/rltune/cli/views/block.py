@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,20 +18,24 @@ from rltune.types import Cause
 _LABEL_WIDTH = 10
 
 
-def block(snapshot: Snapshot, *, max_running: int = 8, bar: bool = True, note: Text | None = None) -> RenderableType:
+def block(
+    snapshot: Snapshot, *, max_running: int, bar: bool = True, alive: bool = True, note: Text | None = None
+) -> RenderableType:
     """Everything about a study in a few lines.
 
     Args:
         snapshot: The study.
         max_running: So many running trials get a line.
         bar: Whether to draw how far it is.
-        note: A last line.
+        alive: Whether a process runs the study; else its last one died while trials ran.
+        note: Last lines.
     """
     parts: list[RenderableType] = [_headline(snapshot)]
     if bar and snapshot.n_planned:
-        parts.append(ProgressBar(total=snapshot.n_planned, completed=snapshot.n_done, width=None))
+        bar_line = ProgressBar(total=snapshot.n_planned, completed=snapshot.n_done, complete_style="cyan")
+        parts.append(Padding(bar_line))  # which by itself ends no line
     parts += [line("phases", phases(snapshot)), *_scores(snapshot)]
-    parts += _running(snapshot, max_running)
+    parts += _running(snapshot, max_running, "running" if alive else "cut short")
     parts += _losses(snapshot)
     return Group(*parts, *([note] if note else []))
 
@@ -65,7 +70,7 @@ def _scores(snapshot: Snapshot) -> Iterator[RenderableType]:
         yield line("best", Text.assemble((w.number(best.value), "bold green"), (facts, "dim")))
 
 
-def _running(snapshot: Snapshot, limit: int) -> Iterator[RenderableType]:
+def _running(snapshot: Snapshot, limit: int, label: str) -> Iterator[RenderableType]:
     running = snapshot.running
     if not running:
         return
@@ -78,8 +83,8 @@ def _running(snapshot: Snapshot, limit: int) -> Iterator[RenderableType]:
     for i, record in enumerate(running[:limit]):
         latest = snapshot.latest(record)
         said = f"{w.number(latest.value)} at step {latest.step}" if latest else ""
-        label = "running" if i == 0 else ""
-        table.add_row(label, f"trial {record.number}", record.purpose.value, w.duration(record.seconds), said)
+        took = w.duration(record.seconds) if label == "running" else ""
+        table.add_row("" if i else label, f"trial {record.number}", record.purpose.value, took, said)
     yield table
     if len(running) > limit:
         yield line("", Text(f"and {len(running) - limit} more", "dim"))
@@ -103,9 +108,11 @@ def line(label: str, text: Text) -> Text:
     return whole
 
 
-def how_it_ended(record: TrialRecord) -> Text:
-    """`complete`, `failed: out of memory`, `pruned`, `infeasible`."""
+def how_it_ended(record: TrialRecord, *, alive: bool) -> Text:
+    """`complete`, `failed: out of memory`, `pruned`, `infeasible`; `cut short` where the study's process died."""
     state = record.state.name.lower()
+    if state == "running" and not alive:
+        return Text("cut short", "yellow")
     if record.cause is Cause.INTERRUPTED:
         return Text("interrupted", "dim")
     if record.cause is not None:

@@ -34,8 +34,15 @@ def print_all(console: Console, renderable: RenderableType) -> None:
     if isinstance(renderable, Group):
         for part in renderable.renderables:
             print_all(console, part)
+    elif isinstance(renderable, str | Text):
+        console.print(renderable, soft_wrap=True)
+    elif console.is_terminal:
+        console.print(renderable, soft_wrap=False)
     else:
-        console.print(renderable, soft_wrap=isinstance(renderable, str | Text))
+        with console.capture() as laid_out:
+            console.print(renderable, soft_wrap=False)
+        lines = laid_out.get().splitlines()
+        console.print("\n".join(line.rstrip() for line in lines), soft_wrap=True)
 
 
 def lasting(stream: TextIO) -> Console:

@@ -269,11 +269,12 @@ def _executor(executor: ExecutorConfig) -> str:
 
 def _drawn(draws: Sequence[Draw]) -> Iterator[RenderableType]:
     table = _table()
-    table.add_column(f"{len(draws)} configurations, drawn at random", overflow="fold")
+    table.add_column(overflow="fold")
     for number in range(len(draws)):
         table.add_column(str(number + 1), justify="right", overflow="fold")
     for name in dict.fromkeys(name for draw in draws for name in draw.params):
         table.add_row(name, *(w.value(d.params[name]) if name in d.params else w.MISSING for d in draws))
+    yield Text(f"{len(draws)} configurations, drawn at random", "dim")
     yield table
     commands = [draw.command for draw in draws if draw.command is not None]
     if commands:

@@ -51,7 +51,7 @@ def status_text(sight: Sight) -> RenderableType:
     else:
         state = Text("finished", "green")
     return Group(
-        block(snapshot, max_running=_MOST_RUNNING, bar=False),
+        block(snapshot, max_running=_MOST_RUNNING, bar=False, alive=holder is not None),
         line("folder", Text(str(snapshot.folder.path))),
         line("state", state),
     )

@@ -25,8 +25,8 @@ def trial_text(result: Result, record: TrialRecord) -> RenderableType:
         Text.assemble(
             (f"trial {record.number}", "bold"),
             f"  {record.purpose.value}  ",
-            how_it_ended(record),
-            (f"  {w.duration(record.seconds)}" if record.started else "", "dim"),
+            how_it_ended(record, alive=result.folder.holder() is not None),
+            (f"  {w.duration(record.seconds)}" if record.finished else "", "dim"),
         ),
         _table(list(_facts(result, record))),
         *_section("parameters", _parameters(result, record)),

@@ -18,10 +18,11 @@ _GAP = 2
 
 def trials_table(records: Sequence[TrialRecord], result: Result, width: int) -> Iterator[RenderableType]:
     """A row for each trial, with as many parameters as `width` has room for; the others are counted, never cut."""
+    alive = result.folder.holder() is not None
     columns = [
         ("trial", [Text(str(r.number)) for r in records]),
         ("purpose", [Text(r.purpose.value) for r in records]),
-        ("state", [how_it_ended(r) for r in records]),
+        ("state", [how_it_ended(r, alive=alive) for r in records]),
         ("time", [Text(w.duration(r.seconds), "dim") for r in records]),
     ]
     for i, objective in enumerate(result.objectives):

@@ -104,7 +104,7 @@ def _decision(verdict: Verdict) -> Text:
     """`ship` or `keep your default`, and why."""
     ratio = verdict.gain / verdict.standard_error if verdict.standard_error else math.inf
     if verdict.ship:
-        return Text.assemble(("ship", "bold green"), f": the gain is {ratio:.1f} standard errors")
+        return Text.assemble(("ship", "bold green"), f": the gain is {ratio:.2g} standard errors")
     keep = ("keep your default", "bold yellow")
     if verdict.baseline is None:
         return Text("no comparison: the default has no value on the fresh seeds", "yellow")
@@ -114,7 +114,7 @@ def _decision(verdict: Verdict) -> Text:
         return Text.assemble(keep, ": nothing that was tried is better on fresh seeds")
     if not math.isfinite(verdict.standard_error):
         return Text.assemble(keep, ": one run each cannot tell a gain from luck")
-    return Text.assemble(keep, f": the gain is {ratio:.1f} standard errors, which may be luck")
+    return Text.assemble(keep, f": the gain is {ratio:.2g} standard errors, which may be luck")
 
 
 def _single_run(result: Result) -> Iterator[RenderableType]:
