@@ -78,6 +78,7 @@ def _run(config: StudyConfig, out: Path | None, *, force: bool, json: bool) -> N
             config, out=out, force=force, should_stop=stop, on_open=shown.opened, on_change=shown.changed
         )
     code = stop.exit_code if result.stopped else Exit(result.exit_code)
+    console.print()
     print_all(console, conclusion(result, again=shlex.join(["rltune", *sys.argv[1:]])))
     if json:
         print_json(result_json(result, code))

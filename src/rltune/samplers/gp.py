@@ -15,8 +15,6 @@ from rltune.errors import InputError, Problem
 from rltune.samplers.feasible import FeasibleSampler
 from rltune.space import SearchSpace
 
-REDRAWS = 2  # each costs a fit, 0.1 s and more
-
 
 def gp(
     space: SearchSpace, seed: int, *, n_startup_trials: int = 10, deterministic_objective: bool = False
@@ -46,4 +44,4 @@ def gp(
                 seed=seed,
             )
 
-    return FeasibleSampler(space, seed, make, redraws=REDRAWS)
+    return FeasibleSampler(space, seed, make, redraws=0)  # another search would climb to the same maximum

@@ -176,8 +176,7 @@ def trial_line(record: TrialRecord, objectives: Sequence[Objective], records: Se
     if record.cause is Cause.INTERRUPTED:
         return f"{who} interrupted after {took}"
     if record.state is TrialState.FAIL:
-        cause = w.spaced(record.cause.value) if record.cause else "failed"
-        return f"{who} failed after {took}: {cause}; {w.first_line(record.message) or 'no message'}"
+        return f"{who} failed after {took}: {w.failure(record.cause, record.message)}"
     if record.state is TrialState.PRUNED:
         return f"{who} pruned{_last_of(record)} after {took}{_best(objectives, records)}"
     values = " ".join(f"{o.metric}={w.number(v)}" for o, v in zip(objectives, record.values or (), strict=False))

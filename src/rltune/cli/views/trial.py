@@ -13,7 +13,7 @@ from rich.text import Text
 from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import resolved
 from rltune.cli.views.block import how_it_ended
-from rltune.cli.views.verdict import last_words
+from rltune.cli.views.verdict import log_lines
 from rltune.records import TrialRecord
 from rltune.session import Result
 from rltune.tuner import MEASURED_METRICS
@@ -135,15 +135,15 @@ def _measured(result: Result, record: TrialRecord) -> dict[int, float]:
 
 
 def _ending(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
-    message, words = record.message.rstrip(), last_words(result.folder, record)
+    message, log = record.message.rstrip(), log_lines(result.folder, record.number)
     if message:
         yield ""
         yield Text(w.spaced(record.cause.value) if record.cause else "message", "bold red")
         yield Padding(Text(message), (0, 0, 0, 2))
-    if words and words.splitlines()[-1] not in message:
+    if log and log[-1] not in message:
         yield ""
         yield Text.assemble(("log", "bold"), ("  its last lines", "dim"))
-        yield Padding(Text(words, "dim"), (0, 0, 0, 2))
+        yield Padding(Text("\n".join(log), "dim"), (0, 0, 0, 2))
     command = _command(result, record)
     if command:
         yield ""

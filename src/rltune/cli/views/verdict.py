@@ -26,6 +26,7 @@ from rltune.types import Cause
 
 _LOG_LINES = 10
 _FAILED_SHOWN = 2
+_FAILED_LOOKED_AT = 10
 
 
 def conclusion(result: Result, *, again: str) -> RenderableType:
@@ -205,19 +206,25 @@ def _files(result: Result) -> Iterator[RenderableType]:
 
 def _halted(result: Result) -> Iterator[RenderableType]:
     failed = [r for r in result.records if r.state is TrialState.FAIL and r.cause is not Cause.INTERRUPTED]
+    different = {w.failure(r.cause, r.message): r for r in failed[-_FAILED_LOOKED_AT:]}
     yield Text.assemble(("ended early: ", "bold red"), result.halted or "")
-    for record in failed[-_FAILED_SHOWN:]:
-        cause = w.spaced(record.cause.value) if record.cause else "failed"
-        yield Text(f"\ntrial {record.number}: {cause}; {w.first_line(record.message)}", "bold")
+    for why, record in list(different.items())[-_FAILED_SHOWN:]:
+        yield Text(f"\ntrial {record.number}: {why}", "bold")
         yield Padding(Text(last_words(result.folder, record), "dim"), (0, 0, 0, 2))
     if failed:
         yield Text(f"\nmore: rltune show {failed[-1].number} {result.folder.path}")
 
 
-def last_words(folder: StudyDir, record: TrialRecord, n: int = _LOG_LINES) -> str:
-    """The last lines of a trial's log, or of its message where it printed nothing."""
+def last_words(folder: StudyDir, record: TrialRecord) -> str:
+    """The last lines of a trial's log, and the last of its message where the log has not got them."""
+    log, message = log_lines(folder, record.number), record.message.strip().splitlines()[1:]
+    told = message[-_LOG_LINES:] if not log or log[-1] not in message else []
+    return "\n".join([*log, *told])
+
+
+def log_lines(folder: StudyDir, number: int) -> list[str]:
+    """The last lines that a trial printed."""
     try:
-        printed = last_lines(log_tail(folder.trial(record.number).log))
+        return last_lines(log_tail(folder.trial(number).log)).splitlines()[-_LOG_LINES:]
     except OSError:
-        printed = ""
-    return "\n".join((printed or record.message).splitlines()[-n:])
+        return []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rltune.objective import Objective
+from rltune.types import Cause
 
 MISSING = "\N{EN DASH}"
 
@@ -47,7 +48,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return MISSING
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
     whole = round(seconds)
     for size, unit, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
@@ -62,7 +63,9 @@ def count(n: int, noun: str) -> str:
 
 
 def causes(counts: Mapping[str, int]) -> str:
-    """`3 diverged, 1 out of memory`, the most frequent first."""
+    """`3 diverged, 1 out of memory`, the most frequent first; `diverged` where that is all."""
+    if len(counts) == 1:
+        return spaced(next(iter(counts)))
     order = sorted(counts, key=lambda name: (-counts[name], name))
     return ", ".join(f"{counts[name]} {spaced(name)}" for name in order)
 
@@ -75,6 +78,13 @@ def spaced(name: str) -> str:
 def towards(objective: Objective) -> str:
     """Which way is better."""
     return "lower is better" if objective.direction == "minimize" else "higher is better"
+
+
+def failure(cause: Cause | None, message: str) -> str:
+    """Why a trial failed, in one line; that it was an `error` says nothing beside the error."""
+    line = first_line(message)
+    known = "" if cause in (None, Cause.ERROR) and line else spaced(cause.value if cause else "failed")
+    return "; ".join(part for part in (known, line) if part)
 
 
 def first_line(text: str) -> str:
