@@ -319,7 +319,7 @@ class TestEnds:
         assert outcome.message.splitlines()[0] == "exit status 1"
         assert outcome.message.endswith("the end")
         assert len(outcome.message) < 10_000
-        assert time.monotonic() - begin < 20
+        assert time.monotonic() - begin < 60
 
     def test_progress_bars_show_their_last_state(self, run: Any) -> None:
         outcome, _ = run("print('\\r'.join(f'{i} %' for i in range(101)), end='\\r\\n'); sys.exit(1)")
@@ -408,7 +408,7 @@ class TestStopping:
         argv = [PY, "-c", script.replace("{", "{{").replace("}", "}}")]
         begin = time.monotonic()
         assert attempt(CommandTrainer(argv, grace_seconds=0.3), suggest(), stop_it) == Outcome(stopped=True)
-        assert 0.3 < time.monotonic() - begin < 5
+        assert 0.3 < time.monotonic() - begin < 30
         assert [lives(pid) for pid in pids] == [False, False]
 
     def test_any_exception_ends_it(self, suggest: Suggest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 
@@ -29,11 +30,12 @@ def check(
 
     config = cfg.load(study, set_ or (), trainer=trainer)
     folder = session.study_dir(config, out)
-    seen = preview(session.prepare(config, folder), folder, force=force)
+    with contextlib.redirect_stdout(sys.stderr):  # what a module prints when it is imported
+        seen = preview(session.prepare(config, folder), folder, force=force)
     if json:
         console.print_json(preview_json(seen))
         return
     stdout = console.out()
     console.print_all(stdout, preview_text(seen))
     command = shlex.join(["rltune", "run", *sys.argv[2:]])
-    stdout.print(f"\nnothing is wrong; start it with `{command}`", style="green")
+    stdout.print(f"\nno errors; start it with `{command}`", style="green")

@@ -175,10 +175,17 @@ def _trainer(
         base_config=base_config,
         metrics=tuple(_sources(config)),
         env=given.env,
-        cwd=base / given.cwd if given.cwd else base,
+        cwd=_cwd(given.cwd, base),
         parameters=[*space.parameters, *space.derived],
         grace_seconds=config.executor.grace_seconds,
     )
+
+
+def _cwd(given: str | None, base: Path) -> Path:
+    """A path that begins with a placeholder, such as `{trial_dir}`, is absolute once that is filled in."""
+    if given is None:
+        return base
+    return Path(given) if given.startswith("{") else base / given
 
 
 def _sources(config: StudyConfig) -> Iterator[Source]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
-from rltune.config.dump import plain, to_yaml
+from rltune.config.dump import plain
 from rltune.config.evaluation import EvaluationConfig
 from rltune.config.executor import ExecutorConfig
 from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig
@@ -19,6 +19,7 @@ from rltune.config.trainer import TrainerConfig
 from rltune.errors import InputError, Problem, StudyFileError
 from rltune.space.search_space import SearchSpace
 from rltune.space.wording import found
+from rltune.trainers.config_text import yaml_text
 
 
 class ProtocolConfig(Section):
@@ -117,7 +118,7 @@ class StudyConfig(Section):
 
     def to_yaml(self) -> str:
         """The same as the text of a study file."""
-        return to_yaml(self.to_mapping())
+        return yaml_text(self.to_mapping())
 
     def error(self, problems: Iterable[Problem]) -> StudyFileError:
         """Problems that were found later, with the lines of the file that this was read from."""

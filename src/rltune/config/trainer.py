@@ -13,7 +13,7 @@ from rltune.config.section import Count, Section, Texts, wrong
 from rltune.errors import Problem
 from rltune.space.wording import found
 
-_SOURCES = {"jsonl": "metrics.jsonl", "stdout": "json", "tensorboard": "logs"}
+_SOURCES = {"jsonl": "progress.jsonl", "stdout": "json", "tensorboard": "logs"}
 """The kinds of places that metrics are read from, with an example of where each looks."""
 
 FOR_COMMANDS = ("metrics", "env", "cwd")

@@ -8,14 +8,15 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from rltune.errors import Problem, TrainerError
-from rltune.trainers.config_text import did_you_mean, merged, unknown_keys
+from rltune.folder import TrialDir
+from rltune.trainers.config_text import did_you_mean, merged, unknown_keys, yaml_text
 from rltune.trainers.context import Trial, running, split_row
 from rltune.types import Report, Suggestion
 from rltune.worker import as_metrics, as_number
@@ -72,6 +73,8 @@ class FunctionTrainer:
             raise TrainerError(problem)
         trial = Trial(suggestion, report)
         config = self.config(suggestion.params)
+        with suppress(TrainerError):  # a config given from Python may hold what YAML has no form for
+            TrialDir(suggestion.directory).config.write_text(yaml_text(config), encoding="utf-8")
         with running(trial):
             returned = function(config, **_extras(function, trial))
             if inspect.isawaitable(returned):
