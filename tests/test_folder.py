@@ -56,9 +56,9 @@ def test_a_second_tuner_is_refused_and_told_who_is_there(tmp_path):
     assert ready.wait(30)
     folder = StudyDir(tmp_path)
     assert folder.holder()["pid"] == process.pid
-    with pytest.raises(FolderError, match=rf"process {process.pid} on .* is already running this study.*rltune stop"):
-        with folder.locked():
-            pass
+    taken = rf"process {process.pid} on .* is already running this study.*rltune stop"
+    with pytest.raises(FolderError, match=taken), folder.locked():
+        pass
     done.set()
     process.join()
     assert folder.holder() is None
@@ -67,7 +67,10 @@ def test_a_second_tuner_is_refused_and_told_who_is_there(tmp_path):
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    code = "import sys,os;from pathlib import Path;from rltune.folder import StudyDir\nwith StudyDir(Path(sys.argv[1])).locked(): os.kill(os.getpid(), 9)"
+    code = (
+        "import sys, os; from pathlib import Path; from rltune.folder import StudyDir\n"
+        "with StudyDir(Path(sys.argv[1])).locked(): os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert json.loads((tmp_path / "study.lock").read_text())["pid"]
     assert StudyDir(tmp_path).holder() is None
@@ -75,5 +78,5 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
-    with pytest.raises(FolderError, match="study folder .*x: Not a directory"):
+    with pytest.raises(FolderError, match=r"study folder .*x: Not a directory"):
         StudyDir(tmp_path / "x").create()

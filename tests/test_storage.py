@@ -1,9 +1,9 @@
 """The journal: Optuna's format, and what happens to it when the disk is full or a process dies while writing."""
 
-import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import optuna
 import pytest
@@ -52,14 +52,14 @@ def test_a_journal_that_is_one_torn_line_becomes_empty(tmp_path):
 def test_a_lock_left_by_a_killed_process_does_not_block(tmp_path):
     folder = StudyDir(tmp_path)
     fill(open_study("journal", folder, "s", ["minimize"]), 1)
-    os.symlink(folder.journal, f"{folder.journal}.lock")
+    folder.journal.with_name("journal.log.lock").symlink_to(folder.journal)
     fill(open_study("journal", folder, "s", ["minimize"], repair=True), 1)
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path):
     """A limit on the size of files stands in for the disk: the write is cut short, then refused."""
     code = f"""
-import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import resource, signal
 from pathlib import Path
 from test_storage import fill, open_study, StudyDir

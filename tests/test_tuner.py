@@ -22,7 +22,10 @@ from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, U
 SPACE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 
 
-def make_tuner(path, *, n=6, objectives=(Objective("loss", "minimize"),), constraints=(), pruner=None, **fields):
+LOSS = [Objective("loss", "minimize")]
+
+
+def make_tuner(path, *, n=6, objectives=LOSS, constraints=(), pruner=None, **fields):
     folder = StudyDir(path)
     folder.create()
     study = open_study(

@@ -264,7 +264,7 @@ def teach_base(numbers: Tensor) -> Policy:
                 )
             elif "bias" in name:
                 parameter.zero_()
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=BASE_LR)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=BASE_LR, fused=True)
     for step in range(BASE_STEPS):
         for group in optimizer.param_groups:
             group["lr"] = BASE_LR * min(1.0, (step + 1) / 10)

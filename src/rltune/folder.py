@@ -11,11 +11,12 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rltune.errors import FolderError
 from rltune.types import Measurement, Outcome
@@ -76,8 +77,12 @@ class TrialDir:
         }
         if measurement.checkpoint is not None:
             row["checkpoint"] = measurement.checkpoint
+        line = json.dumps(row).encode() + b"\n"
         with self.metrics.open("ab", buffering=0) as file:
-            file.write(json.dumps(row).encode() + b"\n")
+            size = file.tell()
+            if file.write(line) < len(line):  # the disk is full
+                os.ftruncate(file.fileno(), size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read_metrics(self) -> list[Measurement]:
         """The measurements so far; a line cut short by a crash is left out."""
@@ -143,8 +148,10 @@ class StudyDir:
         try:
             (self.path / "trials").mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"more than a name, for which a full disk may have room")
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise FolderError(f"study folder {self.path}: {explain(error)}") from error
 
@@ -158,15 +165,13 @@ class StudyDir:
             FolderError: Another process has it; the message says which.
         """
         with self.lock_file.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not _flock(file, patience=1.0):
                 holder = read_json(self.lock_file) or {}
                 who = f"process {holder.get('pid', '?')} on {holder.get('host', 'an unknown host')}"
                 raise FolderError(
                     f"study folder {self.path}: {who} is already running this study; "
                     f"watch it with `rltune status {self.path}`, or end it with `rltune stop {self.path}`"
-                ) from error
+                )
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             file.flush()
@@ -176,15 +181,28 @@ class StudyDir:
                 file.truncate(0)
 
     def holder(self) -> Mapping[str, Any] | None:
-        """Process and host of the tuner at work on this folder; None where there is none."""
-        if not self.lock_file.exists():
-            return None
-        with self.lock_file.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return read_json(self.lock_file) or {}
+        """Process and host of the tuner at work on this folder; None where there is none. Writes nothing."""
+        try:
+            with self.lock_file.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return read_json(self.lock_file) or {}
+        except OSError:
+            pass  # no such file, or a file system without locks
         return None
+
+
+def _flock(file: IO[str], patience: float) -> bool:
+    """Takes the lock; waits for those who only look whether it is taken, and who hold it for a moment."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -218,9 +236,9 @@ def _read_measurements(path: Path) -> Iterator[Measurement]:
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+            step, seconds, checkpoint = row.pop("step"), row.pop("seconds", 0.0), row.pop("checkpoint", None)
+        except (ValueError, AttributeError, KeyError):
             continue
-        step, seconds, checkpoint = row.pop("step"), row.pop("seconds", 0.0), row.pop("checkpoint", None)
         yield Measurement(step, row, seconds, checkpoint)
 
 

@@ -199,5 +199,28 @@ def effective(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [r for r in records if r.number not in replaced]
 
 
+def busy_seconds(records: Iterable[TrialRecord]) -> float:
+    """Wall time during which at least one of the finished trials ran.
+
+    A trial ends here when its own time was up, not when it was closed: one that was lost is closed by the next session.
+    """
+    total, end = 0.0, None
+    for start, finish in sorted(_span(r) for r in records if r.started and r.finished):
+        if end is None or start > end:
+            total += (finish - start).total_seconds()
+            end = finish
+        elif finish > end:
+            total += (finish - end).total_seconds()
+            end = finish
+    return total
+
+
+def _span(record: TrialRecord) -> tuple[dt.datetime, dt.datetime]:
+    assert record.started is not None
+    assert record.finished is not None
+    ran = record.metrics.get("training_time", math.inf)
+    return record.started, record.started + min(record.finished - record.started, dt.timedelta(seconds=min(ran, 1e9)))
+
+
 def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)

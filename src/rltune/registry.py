@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from rltune.errors import InputError, Problem
-from rltune.space.wording import listed, nearest
+from rltune.wording import found, listed, nearest
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Registry:
     def _loaded(self, name: str, where: str) -> Any:
         try:
             part = _load(where)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise InputError([Problem(("name",), f"the {self.kind} `{name}` cannot be loaded: {error}")]) from error
         if not callable(part):
             raise InputError([Problem(("name",), f"`{name}` is no class and no function")])
@@ -90,24 +91,44 @@ def check_options(
         ours: Arguments that rltune fills in, which are no options.
 
     Raises:
-        InputError: Unknown options and missing ones, all of them.
+        InputError: Unknown options, missing ones, and values of another kind than is annotated; all of them.
     """
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = [option for option in parameters if option not in ours]
+    known = {key: p for key, p in parameters.items() if key not in ours and p.kind in _BY_NAME}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     allowed = f"`{name}` takes {listed(known, 20)}" if known else f"`{name}` takes no options"
     problems = []
-    for option in given:
-        if option not in known:
+    for option, value in given.items():
+        if option in ours:
+            problems.append(Problem((option,), "is set by the study", allowed))
+        elif option in known:
+            problems += _wrong_kind(option, value, known[option].annotation)
+        elif not takes_any:
             near = nearest(str(option), known)
-            problems.append(
-                Problem((option,), "unknown option", f"did you mean `{near}`? {allowed}" if near else allowed)
-            )
-    for option in known:
-        if option not in given and parameters[option].default is inspect.Parameter.empty:
-            problems.append(Problem((option,), "is missing", allowed))
+            hint = f"did you mean `{near}`? {allowed}" if near else allowed
+            problems.append(Problem((option,), "unknown option", hint))
+    problems += [
+        Problem((option,), "is missing", allowed)
+        for option, parameter in known.items()
+        if option not in given and parameter.default is parameter.empty
+    ]
     if problems:
         raise InputError(problems)
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "None": "null"}
+
+
+def _wrong_kind(option: str, value: Any, annotation: Any) -> list[Problem]:
+    """Where the annotation is made of plain words, as in `int | None`: Python itself would not look at it."""
+    words = re.findall(r"\w+", inspect.formatannotation(annotation))
+    kind = "None" if value is None else type(value).__name__
+    fits = kind in words or (kind == "int" and "float" in words)
+    if fits or not words or not set(words) <= set(_KINDS):
+        return []
+    expected = [_KINDS[word] for word in words if not (word == "int" and "float" in words)]
+    return [Problem((option,), f"must be {' or '.join(expected)}, got {found(value)}")]
 
 
 def _load(where: str) -> Any:

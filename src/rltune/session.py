@@ -137,7 +137,7 @@ def run(
     parts = prepare(config, folder)
     folder.create()
     with folder.locked():
-        _keep_study_file(config, folder, force=force)
+        _keep_study_file(config.with_base_config(parts.base_config), folder, force=force)
         folder.stop_request.unlink(missing_ok=True)
 
         def stopping() -> bool:
@@ -153,10 +153,10 @@ def run(
                 folder,
                 parts.space,
                 parts.plan.objectives,
-                result.records,
-                result.best,
-                result.verdict,
-                parts.trainer.config,
+                records=result.records,
+                best=result.best,
+                verdict=result.verdict,
+                to_config=parts.trainer.config,
             )
             return result
         except OSError as error:
@@ -166,7 +166,7 @@ def run(
 
 
 def _keep_study_file(config: cfg.StudyConfig, folder: StudyDir, *, force: bool) -> None:
-    """The folder keeps the study as it was run; another one must not go on in it unseen."""
+    """The folder keeps the study as it was run, in one file; another one must not go on in it unseen."""
     text = config.to_yaml()
     if folder.study_file.exists():
         changed = cfg.invalidating(cfg.load(folder.study_file), config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from rltune.folder import StudyDir, explain
 JOURNAL = "journal"
 """The storage that is a file in the study folder; anything else is a database URL."""
 
+_LOCK_SECONDS = 5.0
+"""A journal's lock is held for the milliseconds of one write; one that is older was left by a killed process."""
+
 
 def open_study(
     storage: str,
@@ -34,7 +38,9 @@ def open_study(
     repair: bool = False,
     create: bool = True,
 ) -> optuna.Study:
-    """Opens the study, made where it is not there yet. Without a pruner nothing is pruned: Optuna's own default prunes silently.
+    """Opens the study, made where it is not there yet.
+
+    Without a pruner nothing is pruned: Optuna's own default would, silently.
 
     Args:
         storage: `journal`, or a database URL as SQLAlchemy takes it.
@@ -86,8 +92,7 @@ class Journal(JournalFileBackend):
         path = path.absolute()
         if repair and path.exists():
             _cut_torn_line(path)
-        # The lock is a link that a killed process leaves behind: after 5 s without a change it is broken.
-        super().__init__(str(path), lock_obj=JournalFileSymlinkLock(str(path), grace_period=5))
+        super().__init__(str(path), lock_obj=_Lock(path))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         data = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
@@ -107,6 +112,42 @@ class Journal(JournalFileBackend):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             self._lock.release()
+
+
+class _Lock(JournalFileSymlinkLock):
+    """Optuna's lock, a link beside the journal: so we and its tools keep out of each other's way.
+
+    A killed process leaves the link behind; whoever has seen it for 5 s without a change takes it away. Optuna looks
+    at the file that the link names instead, and waits for ever where the folder has been moved meanwhile.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._link = Path(self._lock_file)
+
+    def acquire(self) -> bool:
+        seen, since, pause = None, time.monotonic(), 0.001
+        while True:
+            try:
+                self._link.symlink_to(self._lock_target_file)
+                return True
+            except FileExistsError:
+                pass
+            if (now := self._made()) != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > _LOCK_SECONDS:
+                self.release()
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+
+    def release(self) -> None:
+        self._link.unlink(missing_ok=True)
+
+    def _made(self) -> int | None:
+        try:
+            return self._link.lstat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
 
 def _ends_a_trial(log: Mapping[str, Any]) -> bool:

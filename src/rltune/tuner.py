@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,7 +93,7 @@ class Tuner:
         self._running: dict[int, _Running] = {}
         self._records = {r.number: r for r in rec.load(self.study)}
         self._failures_in_a_row = 0
-        self._earlier_seconds = _busy_seconds(self._records.values())
+        self._earlier_seconds = rec.busy_seconds(self._records.values())
         self._started = self.clock()
         rec.write_plan(self.study, self.plan.to_json())
         for record in self.records:
@@ -142,7 +142,8 @@ class Tuner:
         metrics = _last_metrics(running.history) | dict(outcome.metrics) | _measured(outcome.usage)
         values = self._values(running, metrics)
         cause, message = self._cause(running, outcome, values, metrics)
-        if cause is Cause.INTERRUPTED:
+        again = cause is Cause.INTERRUPTED or (cause is Cause.LOST and outcome.again and self._is_blameless(number))
+        if again:
             self._ask_again(number)
         rec.write_end(running.trial, metrics, cause, message, running.stopped_by)
         if cause is not None:
@@ -154,7 +155,8 @@ class Tuner:
             self.study.tell(running.trial, [v for v in values if v is not None])
         record = self._refresh(number)
         write_json(self.folder.trial(number).result, record.to_json())
-        self._count_failure(record)
+        if not again:
+            self._count_failure(record)
         self.on_change(record)
 
     # --- suggest -----------------------------------------------------------------------------------------------------
@@ -245,8 +247,6 @@ class Tuner:
             trial.set_constraint(constraint.metric, math.inf if value is None else constraint.violation(value))
 
     def _count_failure(self, record: TrialRecord) -> None:
-        if record.cause is Cause.INTERRUPTED:
-            return
         self._failures_in_a_row = self._failures_in_a_row + 1 if record.cause is not None else 0
         if self._failures_in_a_row >= self.max_failures:
             self.halted = f"{self._failures_in_a_row} trials in a row failed"
@@ -261,18 +261,22 @@ class Tuner:
         trial = optuna.Trial(self.study, rec.trial_id(self.study, record.number))
         directory = self.folder.trial(record.number)
         outcome = directory.read_outcome()
-        self._running[record.number] = _Running(trial, history=directory.read_metrics())
-        if outcome is not None and not outcome.stopped:
-            self.finish(record.number, outcome)
-        else:
-            self._ask_again(record.number)
-            self.finish(record.number, Outcome(Cause.LOST, "the tuner ended while this trial ran"))
+        asked_again = any(r.retry_of == record.number for r in self._records.values())
+        if outcome is None or outcome.stopped or asked_again:
+            outcome = Outcome(Cause.LOST, "the tuner ended while this trial ran", again=True)
+        history = directory.read_metrics()
+        self._running[record.number] = _Running(trial, history=history)
+        self.finish(record.number, outcome)
+
+    def _is_blameless(self, number: int) -> bool:
+        """Whether the configuration has not been lost so often that it may be what kills its surroundings."""
+        return _n_losses(self._records, self._records[number]) < _MAX_RETRIES
 
     def _ask_again(self, number: int) -> None:
         """Puts a trial's configuration back into the queue with its seed; once, however often this is called."""
         records = rec.load(self.study)
         record = records[number]
-        if any(r.retry_of == number for r in records) or _n_retries(records, record) >= _MAX_RETRIES:
+        if any(r.retry_of == number for r in records):
             return
         attrs = rec.attributes(record.purpose, record.seed, retry_of=number)
         self.study.enqueue_trial(dict(record.params), user_attrs=attrs)
@@ -304,24 +308,10 @@ def _measured(usage: Usage) -> dict[str, float]:
     return {name: float(v) for name, v in zip(MEASURED_METRICS, values, strict=True) if v is not None}
 
 
-def _n_retries(records: Sequence[TrialRecord], record: TrialRecord) -> int:
+def _n_losses(records: Mapping[int, TrialRecord], record: TrialRecord) -> int:
     """How often the configuration has been lost before; a stop that was asked for does not count."""
     n = 0
     while record.retry_of is not None:
         record = records[record.retry_of]
         n += record.cause is Cause.LOST
     return n
-
-
-def _busy_seconds(records: Iterable[TrialRecord]) -> float:
-    """Length of the union of the trials' times, those that have ended."""
-    spans = sorted((r.started, r.finished) for r in records if r.started and r.finished)
-    total, end = 0.0, None
-    for start, finish in spans:
-        if end is None or start > end:
-            total += (finish - start).total_seconds()
-            end = finish
-        elif finish > end:
-            total += (finish - end).total_seconds()
-            end = finish
-    return total

@@ -121,6 +121,7 @@ class Outcome:
         metrics: What the trainer returned at its end, beyond what it measured on the way.
         message: For a person: a traceback, an exit status, the last lines of a log.
         stopped: It was told to stop, and did.
+        again: It ended through no doing of its own, such as with its machine; it may be asked again.
     """
 
     cause: Cause | None = None
@@ -128,6 +129,7 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     usage: Usage = Usage()
     stopped: bool = False
+    again: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"cause": self.cause and self.cause.value, "metrics": dict(self.metrics)}
@@ -136,7 +138,7 @@ class Outcome:
     def from_json(cls, row: Mapping[str, Any]) -> Outcome:
         """The inverse of `to_json`."""
         cause = None if row["cause"] is None else Cause(row["cause"])
-        return cls(cause, row["message"], row["metrics"], Usage(**row["usage"]), row["stopped"])
+        return cls(cause, row["message"], row["metrics"], Usage(**row["usage"]), row["stopped"], row["again"])
 
 
 @dataclass(frozen=True)

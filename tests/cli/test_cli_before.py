@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ def test_help_names_every_verb(rltune):
     for flag in ("--help", "-h"):
         shown = rltune(flag)
         assert shown.code == 0
-        for verb in "init check run demo status list show best stop retry export".split():
+        for verb in ["init", "check", "run", "demo", "status", "list", "show", "best", "stop", "retry", "export"]:
             assert f" {verb} " in shown.out
 
 
@@ -95,7 +94,15 @@ def test_check_shows_what_would_run_and_runs_nothing(rltune, job):
     before = sorted(job.iterdir())
     shown = rltune("check", "study.yaml", "--set", "n_trials=7")
     assert shown.code == 0, shown.err
-    for words in ("0.01 to 0.8", "log", "8, 16, 32", "maximize score", "7 trials", "job:train(config, trial)", "inline"):
+    for words in (
+        "0.01 to 0.8",
+        "log",
+        "8, 16, 32",
+        "maximize score",
+        "7 trials",
+        "job:train(config, trial)",
+        "inline",
+    ):
         assert words in shown.out
     assert "note     nothing to compare the winner with" in shown.out
     assert shown.out.endswith("start it with `rltune run study.yaml --set n_trials=7`\n")
@@ -122,8 +129,9 @@ def test_check_as_json(rltune, job):
 
 def test_check_plans_the_whole_protocol_where_there_are_defaults(rltune, job):
     shown = rltune("check", "study.yaml", "--set", "n_trials=28", *defaults())
-    assert "3 baseline + 13 search + 12 final = 28 trials" in shown.out or "3 baseline + " in shown.out
     assert shown.code == 0
+    assert re.search(r"[1-9] baseline \+ \d+ search \+ \d+ final = 28 trials", shown.out)
+    assert "nothing to compare" not in shown.out
 
 
 def defaults() -> list[str]:
@@ -204,17 +212,6 @@ def test_a_bug_says_so_and_ends_with_1(job):
     assert done.returncode == 1
     assert "KeyError: 'inside'" in done.stderr
     assert "This is a bug in rltune" in done.stderr
-
-
-@pytest.mark.slow
-def test_help_is_quick():
-    def seconds(*words: str) -> float:
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=os.environ | {"COLUMNS": "80"})
-        return time.perf_counter() - begin
-
-    ours = min(seconds("-m", "rltune", "--help") for _ in range(5))
-    assert ours < 2 * min(seconds("-c", "import optuna") for _ in range(5))
 
 
 def test_a_study_file_in_another_folder_finds_its_trainer(rltune, job, monkeypatch):

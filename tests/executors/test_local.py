@@ -37,7 +37,7 @@ class Unloadable:
 )
 def test_a_trainer_that_cannot_be_loaded_costs_no_trial(tmp_path, raised, expected):
     brain = ScriptedBrain(tmp_path, [{"do": "return"}])
-    with pytest.raises(expected, match="no module `x`|boo"):
+    with pytest.raises(expected, match=r"no module `x`|boo"):
         LocalExecutor().run(brain, Unloadable(raised))
     assert not brain.outcomes
 

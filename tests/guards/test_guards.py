@@ -59,7 +59,7 @@ class TestMakeGuard:
         ("options", "message"),
         [
             ({"wach": ["x"]}, "wach: unknown option (did you mean `watch`? `divergence` takes `watch`, `in_a_row`)"),
-            ({"objective": "x"}, "objective: unknown option (`divergence` takes `watch`, `in_a_row`)"),
+            ({"objective": "x"}, "objective: is set by the study (`divergence` takes `watch`, `in_a_row`)"),
             ({"in_a_row": 0}, "in_a_row: must be at least 1, got 0"),
             ({"watch": 3}, "`divergence` refuses its options: 'int' object is not iterable"),
         ],

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
-from rltune.samplers import make_sampler, sampler_names
+from rltune.samplers import SAMPLERS, make_sampler
 from rltune.space import SearchSpace
-from rltune.testing.sampler_suite import SamplerSuite
+from rltune.testing.sampler_suite import CONDITIONAL, SamplerSuite
 
 
 class ByName(SamplerSuite):
@@ -38,19 +39,11 @@ class TestTpeOneByOne(ByName):
     n_asks = 24
 
 
+@pytest.mark.usefixtures("one_thread")
 class TestGp(ByName):
     name = "gp"
     options: ClassVar = {"n_startup_trials": 4}
     n_asks = 8
-
-    @pytest.fixture(autouse=True)
-    def one_thread(self) -> Iterator[None]:
-        """Threads of PyTorch that wait for each other on a shared core take a hundred times as long."""
-        torch = pytest.importorskip("torch")
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(before)
 
 
 class TestCmaEs(ByName):
@@ -79,7 +72,19 @@ class TestSobol(ByName):
 
 class TestGrid(ByName):
     name = "grid"
-    exhaustive = True
+
+    def test_a_finite_space_is_covered_without_repeats(self) -> None:
+        space = SearchSpace.from_mapping(CONDITIONAL)
+        study = self._study(space)
+        seen = set()
+        for index in range(len(space.grid())):
+            trial = study.ask()
+            seen.add(tuple(space.suggest(trial).items()))
+            if index % 3:
+                study.tell(trial, 0.0)
+            elif index % 2:
+                study.tell(trial, state=TrialState.FAIL)
+        assert seen == {tuple(params.items()) for params in space.grid()}
 
 
 class TestByPath(ByName):
@@ -99,9 +104,4 @@ class TestUnderHyperband(ByName):
 
 def test_every_built_in_name_is_here() -> None:
     tested = {cls.name for cls in ByName.__subclasses__()}
-    assert set(sampler_names()) - {"bayesian"} <= tested
-
-
-@pytest.fixture(autouse=True)
-def _silent() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    assert set(SAMPLERS.names()) - {"bayesian"} <= tested

@@ -125,7 +125,7 @@ def best(
     from rltune import session
     from rltune.analysis.selection import finalists
     from rltune.cli.views import console
-    from rltune.cli.views.as_json import best_json, resolved
+    from rltune.cli.views.as_json import best_json, resolved, unknown_derived
     from rltune.cli.views.trials import trials_table
     from rltune.cli.views.verdict import best_text
     from rltune.trainers.config_text import overrides as override_texts
@@ -145,6 +145,9 @@ def best(
             console.print_all(stdout, part)
     if result.best is None:
         raise typer.Exit(Exit.NOTHING)
+    if unknown := unknown_derived(result, resolved(result, result.best)):
+        there = f"; {result.folder.best_overrides} has them" if result.folder.best_overrides.exists() else ""
+        console.err().print(f"rltune: {', '.join(unknown)} follow from the trainer's config, which is not here{there}")
 
 
 def export(

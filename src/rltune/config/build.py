@@ -46,12 +46,14 @@ class Parts:
     """A study as objects, nothing started.
 
     Attributes:
+        base_config: What the trainer's parameters are put into, read from its file.
         trainer: What runs, one fold or one whole trial a call.
         per_trial: The same, all folds a call; what the executor is given.
         notes: What a user should know before the study starts.
     """
 
     config: StudyConfig
+    base_config: Mapping[str, Any]
     space: SearchSpace
     trainer: FunctionTrainer | CommandTrainer
     per_trial: Trainer
@@ -136,6 +138,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         raise InputError(problems)
     return Parts(
         config=config,
+        base_config=base_config,
         space=space,
         trainer=trainer,
         per_trial=CrossValidated(trainer, evaluation.n_folds) if evaluation.cross_validation else trainer,

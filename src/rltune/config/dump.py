@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from rltune.config.section import Count, Section, is_number, wrong
 from rltune.errors import Problem
 from rltune.objective import Constraint, Direction, Objective
-from rltune.space.wording import found
+from rltune.wording import found
 
 
 class RangeConfig(Section):

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 from rltune.config.section import Count, NotNegative, Positive, Section, is_number, wrong
 from rltune.errors import InputError, Problem
 from rltune.executors import EXECUTORS
-from rltune.space.wording import found
 from rltune.types import Resources
+from rltune.wording import found
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}

@@ -11,8 +11,8 @@ from rltune.config.section import Section, wrong
 from rltune.errors import InputError, Problem
 from rltune.guards import check_guard
 from rltune.pruners import check_pruner
-from rltune.samplers import sampler_names
-from rltune.space.wording import did_you_mean, found
+from rltune.samplers import SAMPLERS
+from rltune.wording import found
 
 
 class Named(Section):
@@ -52,9 +52,8 @@ class AlgorithmConfig(Named):
 
     @classmethod
     def check(cls, name: str, options: Mapping[str, Any]) -> None:  # noqa: ARG003
-        known = sampler_names()
-        if ":" not in name and name not in known:
-            raise wrong(f"there is no sampler `{name}`", did_you_mean(name, known), "name")
+        if not SAMPLERS.knows(name):
+            SAMPLERS.find(name)
 
 
 class PrunerConfig(Named):

@@ -18,8 +18,8 @@ from ruamel.yaml.reader import ReaderError
 
 from rltune.config.syntax import in_plain_words
 from rltune.errors import InputError, Key, Problem
-from rltune.space.wording import found
 from rltune.types import Scalar
+from rltune.wording import found
 
 _TAG = "tag:yaml.org,2002:"
 

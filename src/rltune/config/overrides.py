@@ -10,7 +10,7 @@ from rltune.config.nodes import parse
 from rltune.config.reader import Document
 from rltune.config.trainer import FOR_COMMANDS
 from rltune.errors import InputError, Key, Problem, StudyFileError
-from rltune.space.wording import found
+from rltune.wording import found
 
 DOTTED = ("search_space", "derived")
 """Sections whose names contain dots: `policy.optimizer.lr` is one parameter, not three levels."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rltune.config.nodes import Mark, parse
 from rltune.errors import InputError, Key, Problem, StudyFileError
-from rltune.space.wording import found, nearest
+from rltune.wording import found, nearest
 
 ROOT = "hyperparameter_optimization"
 """The key under which the guide puts a study; it may be left out."""
@@ -47,8 +47,20 @@ class Document:
         return mark.line
 
     def override(self, key: Key) -> str | None:
-        """The `--set` that a key came from."""
-        return next((self.overrides[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.overrides), None)
+        """The `--set` that a key came from, or that made it for a key below."""
+        for n in range(len(key), 0, -1):
+            if key[:n] in self.overrides:
+                return self.overrides[key[:n]]
+        below = [text for other, text in self.overrides.items() if other[: len(key)] == key]
+        return below[0] if below and not self._is_in_file(key) else None
+
+    def _is_in_file(self, key: Key) -> bool:
+        mark = self.mark
+        for part in key:
+            if part not in mark.children:
+                return False
+            mark = mark.children[part]
+        return True
 
     def locate(self, problem: Problem) -> Problem:
         """The same problem with its line, or with the `--set` that it came from."""

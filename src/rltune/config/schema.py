@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
@@ -18,8 +18,8 @@ from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
 from rltune.errors import InputError, Problem, StudyFileError
 from rltune.space.search_space import SearchSpace
-from rltune.space.wording import found
 from rltune.trainers.config_text import yaml_text
+from rltune.wording import found
 
 
 class ProtocolConfig(Section):
@@ -107,6 +107,12 @@ class StudyConfig(Section):
         """The folder that relative paths in the study are relative to: that of its file, else the working directory."""
         file = self._document.file
         return Path.cwd() if file is None else file.absolute().parent
+
+    def with_base_config(self, base_config: Mapping[str, Any]) -> Self:
+        """The same study with the trainer's own config in it instead of the name of its file."""
+        if self.trainer.config is None:
+            return self
+        return self.model_copy(update={"trainer": self.trainer.model_copy(update={"config": dict(base_config)})})
 
     def to_mapping(self) -> dict[str, Any]:
         """The study with every default spelled out, as plain data that `from_mapping` reads back to an equal study.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic_core import ErrorDetails
 
 from rltune.errors import InputError, Key, Problem
-from rltune.space.wording import did_you_mean, found, listed, nearest
+from rltune.wording import did_you_mean, found, listed, nearest
 
 Whole: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]

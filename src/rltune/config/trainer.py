@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from rltune.config.section import Count, Section, Texts, wrong
 from rltune.errors import Problem
-from rltune.space.wording import found
+from rltune.wording import found
 
 _SOURCES = {"jsonl": "progress.jsonl", "stdout": "json", "tensorboard": "logs"}
 """The kinds of places that metrics are read from, with an example of where each looks."""

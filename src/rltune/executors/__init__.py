@@ -1,29 +1,21 @@
-"""Where trials run: this process, this machine, a cluster."""
+"""Where trials run: this process, this machine, a cluster.
+
+The registry is loaded when asked for: a trial's process comes through here too, and must not wait for Optuna.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rltune.registry import Registry, check_options, parameters_of
-from rltune.types import Executor
+if TYPE_CHECKING:
+    from rltune.executors.registry import EXECUTORS, make_executor
 
-EXECUTORS = Registry(
-    "executor",
-    {
-        "inline": "rltune.executors.inline:InlineExecutor",
-        "local": "rltune.executors.local:LocalExecutor",
-    },
-)
+__all__ = ["EXECUTORS", "make_executor"]
 
 
-def make_executor(name: str, options: Mapping[str, Any]) -> Executor:
-    """An executor by its name, or as `module:Class`.
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rltune.executors import registry
 
-    Raises:
-        InputError: The executor or one of its options is unknown.
-    """
-    part = EXECUTORS.find(name)
-    check_options(name, parameters_of(part), options)
-    executor: Executor = part(**options)
-    return executor
+    return getattr(registry, name)

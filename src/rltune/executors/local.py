@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,12 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 import cloudpickle
+import psutil
 
 from rltune.errors import ExecutorError, TrainerError
-from rltune.executors.gpus import GpuPool, gpu_memory_bytes, visible_gpus
-from rltune.executors.measure import kernel_oom_kills, process_tree, resident_bytes
 from rltune.executors import zygote
+from rltune.executors.gpus import GpuPool, gpu_memory_bytes, visible_gpus
+from rltune.executors.measure import kernel_oom_kills, process_tree, processes_with, resident_bytes
 from rltune.executors.zygote import Broken, Ended, Launch, Ready, Setup, Started
+from rltune.folder import TrialDir
+from rltune.trainers.child import last_lines, log_tail
 from rltune.types import Brain, Cause, Decision, Idle, Measurement, Outcome, Resources, Suggestion, Trainer, Usage
 
 _POLL_SECONDS = 0.2
@@ -29,6 +33,12 @@ _POLL_SECONDS = 0.2
 
 _SAMPLE_SECONDS = 0.5
 """How often a trial's memory is read."""
+
+_MAX_SERVER_DEATHS = 3
+"""So many deaths of the fork server, with no trial that ended between them, and the study cannot go on."""
+
+_MARK = "RLTUNE_SERVER"
+"""A variable by which everything that a fork server has started can be found after the server's death."""
 
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 """Signals that a process earns by its own doing."""
@@ -61,7 +71,7 @@ class LocalExecutor:
             pool = GpuPool(visible_gpus() if self.gpus is None else self.gpus, self.resources.gpus)
         n_slots = self.workers if pool is None else min(self.workers, pool.n_slots)
         with _Server(trainer, warm=self.warm, log=self.log) as server:
-            _Session(brain, server, self.resources, n_slots, pool).run(should_stop)
+            _Session(brain, server, should_stop, resources=self.resources, n_slots=n_slots, pool=pool).run()
 
 
 class _Stop(NamedTuple):
@@ -80,6 +90,7 @@ class _Running:
     gpus: tuple[str, ...]
     began: float
     pid: int | None = None
+    open: bool = True
     outcome: Outcome | None = None
     stop: _Stop | None = None
     term_at: float | None = None
@@ -93,25 +104,38 @@ class _Running:
 class _Session:
     """One call of `run`: the trials that are running, and what happens to them."""
 
-    def __init__(self, brain: Brain, server: _Server, resources: Resources, n_slots: int, pool: GpuPool | None) -> None:
+    def __init__(
+        self,
+        brain: Brain,
+        server: _Server,
+        should_stop: Callable[[], bool],
+        *,
+        resources: Resources,
+        n_slots: int,
+        pool: GpuPool | None,
+    ) -> None:
         self._brain = brain
         self._server = server
+        self._should_stop = should_stop
         self._resources = resources
         self._n_slots = n_slots
         self._pool = pool
         self._trials: dict[int, _Running] = {}
+        self._server_deaths = 0
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
+    def run(self) -> None:
         while True:
-            stopping = should_stop()
-            if stopping:
-                for trial in self._trials.values():
-                    self._end(trial, _Stop(Cause.INTERRUPTED, "the study was stopped while the trial ran"))
-            elif self._fill() is Idle.DONE and not self._trials:
-                return
-            if stopping and not self._trials:
-                return
-            self._wait()
+            try:
+                if self._should_stop():
+                    for trial in self._trials.values():
+                        self._end(trial, _INTERRUPTED)
+                    if not self._trials:
+                        return
+                elif self._fill() is Idle.DONE and not self._trials:
+                    return
+                self._wait()
+            except _ServerDiedError as error:
+                self._bury(error)
             for trial in list(self._trials.values()):
                 self._enforce(trial)
 
@@ -132,13 +156,19 @@ class _Session:
         if self._pool is not None:
             gpus = self._pool.take() or ()
             env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        pipe = self._server.launch(suggestion, env)
-        self._trials[suggestion.number] = _Running(suggestion, pipe, gpus, time.monotonic())
+        ours, theirs = Pipe()
+        self._trials[suggestion.number] = _Running(suggestion, ours, gpus, time.monotonic())
+        with theirs:
+            self._server.launch(suggestion.number, theirs)
+        try:
+            ours.send(Launch(suggestion, env, self._server.setup))
+        except OSError:
+            pass  # it has died already; its end will be told
 
     # --- what trials say ---------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        pipes = {trial.pipe: trial for trial in self._trials.values() if trial.outcome is None}
+        pipes = {trial.pipe: trial for trial in self._trials.values() if trial.open and trial.outcome is None}
         ready = wait([*pipes, self._server.control], timeout=_POLL_SECONDS)
         for pipe in ready:
             if pipe is not self._server.control:
@@ -151,7 +181,7 @@ class _Session:
         try:
             message = trial.pipe.recv()
         except (EOFError, OSError):
-            trial.outcome = trial.outcome or None
+            trial.open = False
             return False
         if isinstance(message, Outcome):
             trial.outcome = message
@@ -174,21 +204,44 @@ class _Session:
             if isinstance(message, Started):
                 self._trials[message.number].pid = message.pid
             else:
-                self._finish(message)
+                trial = self._trials.pop(message.number)
+                self._server_deaths = 0
+                self._finish(trial, _death(trial, message.status), message.max_rss_bytes)
 
-    def _finish(self, ended: Ended) -> None:
-        trial = self._trials.pop(ended.number)
-        while trial.outcome is None and trial.pipe.poll() and self._hear(trial):
-            pass
+    def _bury(self, error: _ServerDiedError) -> None:
+        """After the fork server's death: its trials are lost, through no doing of theirs."""
+        self._server.kill_remains()
+        while self._trials:
+            _, trial = self._trials.popitem()
+            self._finish(trial, Outcome(Cause.LOST, str(error), again=True))
+        self._server_deaths += 1
+        if self._server_deaths >= _MAX_SERVER_DEATHS:
+            raise ExecutorError(f"{error}; this happened {_MAX_SERVER_DEATHS} times, and no trial ended between")
+
+    def _finish(self, trial: _Running, death: Outcome, max_rss_bytes: int = 0) -> None:
+        """Tells the brain how a trial has ended.
+
+        Args:
+            trial: Its process is gone, and it is among the running ones no more.
+            death: What its process's end means where the trial has said nothing itself.
+            max_rss_bytes: Of its largest process.
+        """
+        self._drain(trial)
         trial.pipe.close()
         if self._pool is not None:
             self._pool.give_back(trial.gpus)
         usage = Usage(
             seconds=time.monotonic() - trial.began,
-            memory_bytes=max(trial.memory_bytes, ended.max_rss_bytes),
+            memory_bytes=max(trial.memory_bytes, max_rss_bytes) or None,
             gpu_memory_bytes=trial.gpu_memory_bytes,
         )
-        self._brain.finish(ended.number, replace(_outcome(trial, ended.status), usage=usage))
+        outcome = _outcome(trial, death, stopping=self._should_stop())
+        self._brain.finish(trial.suggestion.number, replace(outcome, usage=usage))
+
+    def _drain(self, trial: _Running) -> None:
+        """Takes what a trial has said so far."""
+        while trial.outcome is None and trial.open and trial.pipe.poll() and self._hear(trial):
+            pass
 
     # --- limits ------------------------------------------------------------------------------------------------------
 
@@ -199,11 +252,13 @@ class _Session:
         if now - trial.sampled > _SAMPLE_SECONDS and now - trial.began > _SAMPLE_SECONDS / 2:
             trial.sampled = now
             self._sample(trial)
+        if trial.pid is None:  # the server has not told it yet
+            return
         if trial.term_at is not None and now > trial.term_at:
-            _signal_group(trial, signal.SIGTERM)
+            _signal_group(trial.pid, signal.SIGTERM)
             trial.term_at, trial.kill_at = None, now + self._resources.grace_seconds
         if trial.kill_at is not None and now > trial.kill_at:
-            _signal_group(trial, signal.SIGKILL)
+            _signal_group(trial.pid, signal.SIGKILL)
 
     def _sample(self, trial: _Running) -> None:
         if trial.pid is None:
@@ -217,118 +272,165 @@ class _Session:
         if limit is not None and memory > limit and trial.outcome is None:
             message = f"held {memory / 1e9:.2f} GB, and a trial may hold {limit / 1e9:.2f} GB"
             trial.stop = trial.stop or _Stop(Cause.OUT_OF_MEMORY, message)
-            _signal_group(trial, signal.SIGKILL)  # at once: the machine's memory is at stake
+            _signal_group(trial.pid, signal.SIGKILL)  # at once: the machine's memory is at stake
 
     def _end(self, trial: _Running, stop: _Stop) -> None:
         """TERM now, KILL after the grace period; a trial that has already told its outcome keeps it."""
+        if trial.stop is None:
+            self._drain(trial)
         if trial.stop is None and trial.outcome is None:
             trial.stop = stop
             trial.term_at = time.monotonic()
 
 
-def _outcome(trial: _Running, status: int) -> Outcome:
+_INTERRUPTED = _Stop(Cause.INTERRUPTED, "the study was stopped while the trial ran")
+
+
+def _outcome(trial: _Running, death: Outcome, *, stopping: bool) -> Outcome:
     """How a trial ended: as we made it end, as it says itself, or as its process's death tells."""
     if trial.stop is not None:
         return Outcome(trial.stop.cause, trial.stop.message)
-    if trial.outcome is None:
-        return Outcome(*_death(trial, status))
-    if trial.outcome.cause is Cause.INTERRUPTED:
+    outcome = trial.outcome or _written(trial) or death
+    if stopping and outcome.cause in (Cause.ERROR, Cause.LOST, Cause.INTERRUPTED):
+        return Outcome(*_INTERRUPTED)  # a scheduler's signal to all processes reaches some before us
+    if outcome.cause is Cause.INTERRUPTED:
         return Outcome(Cause.LOST, "the trial's process was sent TERM by something other than rltune")
-    return trial.outcome
+    return outcome
 
 
-def _death(trial: _Running, status: int) -> tuple[Cause, str]:
-    if status >= 0:
-        return Cause.LOST, f"the trial's process ended with status {status} before its trainer had returned"
-    name = signal.Signals(-status).name
-    if -status in _CRASHES:
-        return Cause.ERROR, f"the trial's process crashed ({name}); its output is in stdout.log"
-    if -status == signal.SIGKILL and kernel_oom_kills() > trial.oom_kills:
-        return Cause.OUT_OF_MEMORY, "the kernel killed the trial for want of memory"
-    return Cause.LOST, f"the trial's process was killed from outside ({name})"
+def _written(trial: _Running) -> Outcome | None:
+    """What the trial left in its folder where it could not tell us."""
+    return TrialDir(trial.suggestion.directory).read_outcome()
 
 
-def _signal_group(trial: _Running, number: signal.Signals) -> None:
-    if trial.pid is None:
-        return
+def _last_words(trial: _Running) -> str:
+    """The end of the trial's log, as lines below a message."""
     try:
-        os.killpg(trial.pid, number)
+        printed = last_lines(log_tail(TrialDir(trial.suggestion.directory).log))
+    except OSError:
+        printed = ""
+    return f"\n{printed}" if printed else ""
+
+
+def _death(trial: _Running, status: int) -> Outcome:
+    """What a process's end means that had told no outcome; below it the last lines of its log."""
+    if status >= 0:
+        cause, how = Cause.LOST, f"the trial's process ended with status {status} before its trainer had returned"
+    elif -status in _CRASHES:
+        cause, how = Cause.ERROR, f"the trial's process crashed ({signal.Signals(-status).name})"
+    elif -status == signal.SIGKILL and kernel_oom_kills() > trial.oom_kills:
+        cause, how = Cause.OUT_OF_MEMORY, "the kernel killed the trial for want of memory"
+    else:
+        cause, how = Cause.LOST, f"the trial's process was killed from outside ({signal.Signals(-status).name})"
+    return Outcome(cause, how + _last_words(trial))
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
     except ProcessLookupError:
         pass
     except PermissionError:  # macOS says so of a group of zombies
         pass
 
 
+class _ServerDiedError(ExecutorError):
+    """The fork server is no more."""
+
+
 class _Server:
-    """The tuner's end of the fork server."""
+    """The tuner's end of the fork server. After its death the next `launch` starts another."""
 
     def __init__(self, trainer: Trainer, *, warm: bool, log: Path | None) -> None:
         self._setup = Setup(cloudpickle.dumps(trainer), tuple(sys.path), warm)
         self._log = log
-        self._pending: list[Started | Ended] = []
+        self._mark = secrets.token_hex(8)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        ours, theirs = socket.socketpair()
-        env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in self._setup.sys_path if p)}
-        with open(self._log or os.devnull, "ab") as log:  # noqa: PTH123
-            self._process = subprocess.Popen(
-                zygote.command("server", theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is the tuner's to handle
-                env=env,
-            )
-        theirs.close()
-        self.control: Connection[Any, Any] = Connection(ours.detach())
-        self.control.send(self._setup)
-        answer = self._first_answer()
-        if isinstance(answer, Broken):
-            self.__exit__()
-            raise (TrainerError if answer.by_user else ExecutorError)(answer.message)
-        self._warm = answer.warm
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
         self.control.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process = None
 
-    def launch(self, suggestion: Suggestion, env: dict[str, str]) -> Connection[Any, Any]:
-        """Starts a trial; returns our end of its pipe."""
-        ours, theirs = Pipe()
+    @property
+    def setup(self) -> Setup | None:
+        """What a trial must be given, since the server has not loaded it."""
+        return None if self._warm else self._setup
+
+    def launch(self, number: int, pipe: Connection[Any, Any]) -> None:
+        """Starts a trial's process, which gets this end of a pipe."""
+        process = self._process or self._start()
         try:
-            self.control.send(suggestion.number)
-            send_handle(self.control, theirs.fileno(), self._process.pid)
+            self.control.send(number)
+            send_handle(self.control, pipe.fileno(), process.pid)
         except OSError as error:
             raise self._died() from error
-        theirs.close()
-        ours.send(Launch(suggestion, env, None if self._warm else self._setup))
-        return ours
 
     def receive(self) -> list[Started | Ended]:
         """What the server has to say, without waiting longer than for the first message."""
-        messages = []
+        messages: list[Started | Ended] = []
         try:
             messages.append(self.control.recv())
             while self.control.poll():
                 messages.append(self.control.recv())
         except (EOFError, OSError) as error:
-            raise self._died() from error
+            if not messages:  # else the next call meets the end again
+                raise self._died() from error
         return messages
 
-    def _first_answer(self) -> Ready | Broken:
+    def kill_remains(self) -> None:
+        """Kills what a dead server's trials have left; what starts others meanwhile is met in the next round."""
+        deadline = time.monotonic() + 5
+        while (remains := processes_with(_MARK, self._mark)) and time.monotonic() < deadline:
+            for process in remains:
+                try:
+                    process.kill()
+                except psutil.Error:  # gone already
+                    pass
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair()
+        path = os.pathsep.join(p for p in self._setup.sys_path if p)
+        with theirs, open(self._log or os.devnull, "ab") as log:  # noqa: PTH123
+            try:
+                process = subprocess.Popen(
+                    zygote.command("server", theirs.fileno()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C in the terminal is the tuner's to handle
+                    env=os.environ | {"PYTHONPATH": path, _MARK: self._mark},
+                )
+            except OSError as error:
+                raise ExecutorError(f"no process can be started: {error}") from error
+        self._process, self.control = process, Connection(ours.detach())
         try:
+            self.control.send(self._setup)
             answer: Ready | Broken = self.control.recv()
         except (EOFError, OSError) as error:
             raise self._died() from error
-        return answer
+        if isinstance(answer, Broken):
+            self.__exit__()
+            raise (TrainerError if answer.by_user else ExecutorError)(answer.message)
+        self._warm = answer.warm
+        return process
 
-    def _died(self) -> ExecutorError:
+    def _died(self) -> _ServerDiedError:
+        assert self._process is not None
         status = self._process.wait()
+        self._process = None
+        self.control.close()
+        how = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
         where = f"; its output is in {self._log}" if self._log else ""
-        return ExecutorError(f"the process that starts the trials died with status {status}{where}")
+        return _ServerDiedError(f"the process that starts the trials {how}{where}")

@@ -16,6 +16,18 @@ def process_tree(pid: int) -> list[psutil.Process]:
         return []
 
 
+def processes_with(variable: str, value: str) -> list[psutil.Process]:
+    """Processes that have inherited this variable, wherever in the tree they have gone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(variable) == value:
+                found.append(process)
+        except psutil.Error:  # gone, a zombie, or somebody else's
+            continue
+    return found
+
+
 def resident_bytes(processes: list[psutil.Process]) -> int:
     """Resident memory, summed; pages that the processes share count for each."""
     total = 0

@@ -23,6 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -113,12 +114,14 @@ class _Server:
         self._control = control
         self._trainer: Trainer | None = None
         self._trials: dict[int, int] = {}  # process → trial
+        self._helpers: set[int] = set()  # processes that the trainer started when it was loaded
         self._wakeup, wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.signal(signal.SIGTERM, _nothing)
+        _leave_signals_to_the_tuner()
 
     def serve(self) -> Never:
         _adopt_orphans()
@@ -138,6 +141,7 @@ class _Server:
             pass  # told to the tuner already
         for pid in self._trials:
             _kill_group(pid)
+        self._kill_children(spared=set())
         os._exit(0)
 
     def _load(self, setup: Setup) -> None:
@@ -150,16 +154,19 @@ class _Server:
                 raise EOFError from error
             if _holds_a_gpu():
                 self._trainer = None  # a forked child cannot use the parent's CUDA context
+        self._helpers = _children()
         gc.freeze()  # the children's garbage collectors leave the shared pages shared
         self._control.send(Ready(warm=self._trainer is not None))
 
     def _fork(self, number: int, handle: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the child has no handler of its own yet
         pid = os.fork()
         if pid == 0:
             try:
                 self._become_trial(handle)
             finally:
                 os._exit(70)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(handle)
         self._trials[pid] = number
         self._control.send(Started(number, pid))
@@ -169,6 +176,7 @@ class _Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, _interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         _die_with_parent()
         _adopt_orphans()
         self._control.close()
@@ -189,16 +197,17 @@ class _Server:
             if (number := self._trials.pop(pid, None)) is None:
                 continue
             _kill_group(pid)
-            self._kill_orphans()
+            self._kill_children(spared=self._helpers | self._trials.keys())
             self._control.send(Ended(number, os.waitstatus_to_exitcode(status), _max_rss_bytes(usage)))
 
-    def _kill_orphans(self) -> None:
+    def _kill_children(self, spared: AbstractSet[int]) -> None:
         """Kills what a dead trial started outside its own group: it has become a child of this process."""
         deadline = time.monotonic() + 5
-        while (orphans := _children() - self._trials.keys()) and time.monotonic() < deadline:
-            for pid in orphans:
+        while (children := _children() - spared) and time.monotonic() < deadline:
+            for pid in children:
                 _kill(pid)
-                os.waitpid(pid, 0)
+                _collect(pid)
+            time.sleep(0.001)
 
 
 # --- a trial's process -----------------------------------------------------------------------------------------------
@@ -206,6 +215,7 @@ class _Server:
 
 def _run_trial(pipe: Connection[Any, Any], trainer: Trainer | None) -> Never:
     """Runs the trial that `pipe` tells, says how it ended, and ends this process without further ado."""
+    _leave_signals_to_the_tuner()
     signal.signal(signal.SIGTERM, _interrupt)
     begin = time.monotonic()
     try:
@@ -264,6 +274,19 @@ def _write_outcome(directory: TrialDir, outcome: Outcome) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise Interrupted
+
+
+def _nothing(_signal: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _leave_signals_to_the_tuner() -> None:
+    """A scheduler may send its signals to every process. The tuner hears them too, and ends what is to end.
+
+    They are handled rather than ignored, since a program that a trial starts would go on ignoring them.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, _nothing)
 
 
 def _load_trainer(setup: Setup) -> Trainer:
@@ -350,6 +373,13 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
+        pass
+
+
+def _collect(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
         pass
 
 

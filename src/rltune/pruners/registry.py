@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +12,7 @@ from optuna.pruners import BasePruner
 
 from rltune.errors import InputError, Problem
 from rltune.registry import Registry, check_options, parameters_of
-from rltune.space.wording import found
+from rltune.wording import found
 
 PRUNERS = Registry(
     "pruner",
@@ -30,8 +28,6 @@ PRUNERS = Registry(
 )
 
 _WRAPPED = "wrapped_pruner"  # the argument of `patient` that is itself a pruner
-
-_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "None": "null"}
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -52,8 +48,6 @@ def make_pruner(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> BasePrun
     if name == "patient":
         options = {**options, _WRAPPED: _wrapped(options.get(_WRAPPED))}
     check_options(name, parameters, options)
-    if problems := list(_wrong_kinds(parameters, options)):
-        raise InputError(problems)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -89,15 +83,3 @@ def _wrapped(given: Any) -> BasePruner | None:
         return make_pruner(given["name"], {key: value for key, value in given.items() if key != "name"})
     except InputError as error:
         raise InputError(problem.under(_WRAPPED) for problem in error.problems) from error
-
-
-def _wrong_kinds(parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Values of another kind than the argument is annotated with; Optuna takes some of them for its default."""
-    for option, value in options.items():
-        annotation = parameters[option].annotation if option in parameters else ""
-        words = re.findall(r"\w+", inspect.formatannotation(annotation))
-        kind = "None" if value is None else type(value).__name__
-        fits = kind in words or (kind == "int" and "float" in words)
-        if words and set(words) <= set(_KINDS) and not fits:
-            expected = [_KINDS[word] for word in words if not (word == "int" and "float" in words)]
-            yield Problem((option,), f"must be {' or '.join(expected)}, got {found(value)}")

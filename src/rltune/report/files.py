@@ -1,4 +1,4 @@
-"""The files that a session leaves in the study folder: trials.csv, best_config.yaml, best_overrides.txt, verdict.json."""
+"""What a session leaves in the study folder: trials.csv, best_config.yaml, best_overrides.txt, verdict.json."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def write_results(
     folder: StudyDir,
     space: SearchSpace,
     objectives: Sequence[Objective],
+    *,
     records: Sequence[TrialRecord],
     best: TrialRecord | None,
     verdict: Verdict | None,
@@ -28,7 +29,12 @@ def write_results(
     """Writes each file whole; what is no longer true is removed.
 
     Args:
+        folder: Where to.
+        space: What varied.
+        objectives: The first is the verdict's.
+        records: Every trial.
         best: The trial to ship.
+        verdict: Why it is shipped.
         to_config: What the trainer is given for a configuration, its base config included.
     """
     write_atomic(folder.trials_csv, trials_csv(records, list(space.parameters), objectives))

@@ -2,6 +2,6 @@
 
 from rltune.samplers.base import SpaceSampler
 from rltune.samplers.feasible import FeasibleSampler
-from rltune.samplers.registry import GROUP, make_sampler, sampler_names
+from rltune.samplers.registry import SAMPLERS, make_sampler
 
-__all__ = ["GROUP", "FeasibleSampler", "SpaceSampler", "make_sampler", "sampler_names"]
+__all__ = ["SAMPLERS", "FeasibleSampler", "SpaceSampler", "make_sampler"]

@@ -30,9 +30,14 @@ class SpaceSampler(BaseSampler, ABC):
     Args:
         space: What may vary and what must hold.
         seed: The study's, from 0 on.
+
+    Raises:
+        ValueError: A seed below 0.
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
+        if seed < 0:
+            raise ValueError(f"a seed is 0 or more, got {seed}")
         self.space = space
         self.seed = seed
 

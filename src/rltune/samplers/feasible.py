@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.samplers.base import SpaceSampler
-from rltune.samplers.notes import Notes
+from rltune.samplers.notes import Notes, inherit_notes
 from rltune.space import SearchSpace
 
 REDRAWS = 4  # where a third of the draws is feasible, 1 proposal in 8 is a repaired one
@@ -44,7 +44,7 @@ class FeasibleSampler(SpaceSampler):
         super().__init__(space, seed)
         self._make = make
         self._redraws = redraws
-        self._current: tuple[int, BaseSampler] | None = None  # of the trial that is being started
+        self._current: tuple[int, BaseSampler | None] = (-1, None)  # of the trial that is being started
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._make(0)})"
@@ -62,11 +62,12 @@ class FeasibleSampler(SpaceSampler):
         notes.commit()
         return values
 
+    def _fresh(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        return self._make(int(self.entropy(study, trial, _MODEL).generate_state(1)[0]))
+
     def _inner(self, study: Study, trial: FrozenTrial) -> BaseSampler:
-        if self._current is None or self._current[0] != trial._trial_id:
-            seed = int(self.entropy(study, trial, _MODEL).generate_state(1)[0])
-            self._current = (trial._trial_id, self._make(seed))
-        return self._current[1]
+        started, inner = self._current
+        return inner if inner is not None and started == trial._trial_id else self._fresh(study, trial)
 
     def _draw(self, inner: BaseSampler, study: Study, trial: FrozenTrial, keep: Mapping[str, Any]) -> dict[str, Any]:
         """One configuration, feasible or not: what the inner sampler draws together, then what it draws alone."""
@@ -92,10 +93,13 @@ class FeasibleSampler(SpaceSampler):
         return self._inner(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner(study, trial).before_trial(study, trial)
+        inner = self._fresh(study, trial)
+        self._current = (trial._trial_id, inner)
+        inner.before_trial(study, trial)
+        inherit_notes(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        self._inner(study, trial).after_trial(study, trial, state, values)
+        self._fresh(study, trial).after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
         """Nothing: the seed follows from the study."""

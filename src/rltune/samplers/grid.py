@@ -11,6 +11,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from rltune.errors import SpaceError
 from rltune.samplers.base import SpaceSampler
 from rltune.space import SearchSpace
 
@@ -61,7 +62,12 @@ class GridSampler(SpaceSampler):
         return tries
 
     def _number(self, params: Mapping[str, Any]) -> int | None:
-        return self.grid.number({name: params[name] for name in self.space.active(params) if name in params})
+        parameters = self.space.parameters
+        active = [name for name in self.space.active(params) if name in params]
+        try:
+            return self.grid.number({name: parameters[name].cast(params[name]) for name in active})
+        except SpaceError:  # a choice that the space no longer has
+            return None
 
 
 def _agrees(values: Mapping[str, Any], keep: Mapping[str, Any]) -> bool:

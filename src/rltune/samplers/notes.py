@@ -7,6 +7,9 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from rltune.records import from_trial
+
+_CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
 _UNREPAIRED = ":relative_params:"  # Optuna's TPE and GP note the whole draw, for others that ask at the same moment
 
 
@@ -32,6 +35,20 @@ class Notes:
         for key, value in self._storage.notes.items():
             if _UNREPAIRED not in key:
                 self._storage.real.set_trial_system_attr(self._storage.trial_id, key, value)
+
+
+def inherit_notes(study: Study, trial: FrozenTrial) -> None:
+    """Let a retry stand for the trial that it repeats: in its generation of CMA-ES or NSGA-II, for one.
+
+    Its parameters are given, so that the sampler is not asked for them and notes nothing itself.
+    """
+    origin = from_trial(trial).retry_of
+    if origin is None:
+        return
+    original = study._storage.get_all_trials(study._study_id, deepcopy=False)[origin]
+    for key, value in original.system_attrs.items():
+        if key not in trial.system_attrs and not key.startswith(_CONSTRAINT):
+            study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
 
 class _Storage:

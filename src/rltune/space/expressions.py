@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 from rltune.errors import Problem, SpaceError
-from rltune.space.wording import did_you_mean, found, listed
+from rltune.wording import did_you_mean, found, listed
 
 MAX_LENGTH = 1_000  # characters
 MAX_NODES = 250

@@ -16,7 +16,7 @@ from rltune.errors import Problem, SpaceError
 from rltune.space.expressions import Expression, NoValueError
 from rltune.space.regions import LISTED, Region, Values
 from rltune.space.rules import Rule
-from rltune.space.wording import listed
+from rltune.wording import listed
 
 FEW_DRAWS = 200  # enough to come upon a division by zero among a few values
 MANY_DRAWS = 10_000

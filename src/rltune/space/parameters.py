@@ -35,8 +35,8 @@ from rltune.space.validation import (
     scale_problems,
     step_problems,
 )
-from rltune.space.wording import found, listed
 from rltune.types import Scalar
+from rltune.wording import found, listed
 
 
 class NoDefault(Enum):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from rltune.errors import Key, Problem, SpaceError
 from rltune.space.expressions import Expression
 from rltune.space.parameters import Categorical, Float, Int, Parameter
-from rltune.space.wording import did_you_mean, found, listed
+from rltune.wording import did_you_mean, found, listed
 
 _RANGE_KEYS = {  # in a study file: in the class
     "min": "low",

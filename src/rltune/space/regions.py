@@ -27,6 +27,7 @@ LISTED = 20_000  # regions with at most so many combinations are listed: 0.1 to 
 DRAWS = 200_000  # before a draw is given up; a space with fewer than 1 in 10,000 was refused when it was made
 KEPT_DRAWS = 5_000  # the same, with values that are decided, where nothing may be feasible
 CANDIDATES = 256  # drawn to find the nearest of them
+TIE = 1e-12  # squared distances that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Region:
     def sample(self, rng: Generator, keep: Mapping[str, Any]) -> Values | None:
         """One part from the prior under the constraints, with the values of `keep`; None where none was found."""
         kept = {name: value for name, value in keep.items() if name in self.parameters}
-        if kept or self.members is None:
+        if kept or not self.rules or self.members is None:
             return self._first(rng, kept, KEPT_DRAWS if kept else DRAWS)
         if not self.members:
             return None
@@ -149,24 +150,32 @@ class Region:
         Exact where the region is listed. Elsewhere the nearest of some draws that keep what no broken rule reads, or
         of some draws of everything. None where none was found.
         """
-        candidates = [part for part in self._candidates(values, rng, keep) if _agrees(part, keep)]
-        if not candidates:
+        candidates, places = self._candidates(values, rng, keep)
+        squares = np.sum((places - self._place(values)) ** 2, axis=1)
+        order = np.argsort(squares, kind="stable")
+        fitting = [int(index) for index in order if _agrees(candidates[index], keep)]
+        if not fitting:
             return self.sample(rng, keep)
-        target = self._place(values)
-        squares = np.array([np.sum((self._place(part) - target) ** 2) for part in candidates])
-        closest = np.flatnonzero(squares <= squares.min() + 1e-12)
-        return dict(candidates[int(closest[rng.integers(len(closest))])])
+        closest = [index for index in fitting if squares[index] <= squares[fitting[0]] + TIE]
+        return dict(candidates[closest[rng.integers(len(closest))]])
 
-    def _candidates(self, values: Mapping[str, Any], rng: Generator, keep: Mapping[str, Any]) -> list[Values]:
+    def _candidates(
+        self, values: Mapping[str, Any], rng: Generator, keep: Mapping[str, Any]
+    ) -> tuple[list[Values], Any]:
+        """Feasible parts, and where each stands in the unit cube: shape (n_parts, n_parameters)."""
         if self.members is not None:
-            return self.members
+            return self.members, self._places
         broken = {name for rule in self.violated(values) for name in rule.parameters}
         unbroken = {name: value for name, value in values.items() if name not in broken}
+        drawn: list[Values] = []
         for kept in ({**unbroken, **keep}, keep):
-            drawn = [part for _ in range(CANDIDATES) if (part := self.draw(rng.random, kept)) is not None]
-            if drawn:
-                return drawn
-        return []
+            drawn = drawn or [part for _ in range(CANDIDATES) if (part := self.draw(rng.random, kept)) is not None]
+        return drawn, np.reshape([self._place(part) for part in drawn], (len(drawn), len(self.parameters)))
+
+    @cached_property
+    def _places(self) -> Any:
+        assert self.members is not None
+        return np.reshape([self._place(part) for part in self.members], (len(self.members), len(self.parameters)))
 
     def _place(self, values: Mapping[str, Any]) -> Any:
         """Shape (len(parameters),): where `values` stand in the unit cube, with 0.5 for what is inactive."""

@@ -12,7 +12,7 @@ from typing import Any
 from rltune.errors import Key, Problem, SpaceError
 from rltune.space.expressions import Expression, NoValueError
 from rltune.space.parameters import Categorical, Parameter
-from rltune.space.wording import did_you_mean, listed
+from rltune.wording import did_you_mean, listed
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,7 @@ class SearchSpace:
             try:
                 parameters[name] = _with_default(parameter, value)
             except SpaceError as error:
-                hint = "it comes from the base config: widen the range, or give a `default` here"
+                hint = "it comes from the base config; widen the range, or give a `default` here"
                 problems += (Problem(("search_space", name, "default"), each.message, hint) for each in error.problems)
         _refuse(problems)
         return replace(self, parameters=parameters)

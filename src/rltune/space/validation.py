@@ -12,9 +12,10 @@ import numpy as np
 
 from rltune.errors import Problem
 from rltune.space.expressions import Expression
-from rltune.space.wording import found
+from rltune.wording import found
 
 LARGEST_INT = 2**53  # Optuna keeps every number as a double
+MOST_STEPS = 10_000_000  # beyond, rounding errors of a double come near the tolerance
 TOLERANCE = 1e-8  # of a step: Optuna's own, in `FloatDistribution._contains`
 
 
@@ -95,11 +96,17 @@ def condition_problems(when: Any) -> Iterable[Problem]:
 
 
 def step_problems(low: float, high: float, step: float | None) -> Iterable[Problem]:
-    """A last point that no double hits exactly would be moved by Optuna each time it reads the journal."""
+    """Steps that Optuna would lose: too many for its tolerance, or a last one that no double hits exactly.
+
+    The latter it would move down by one, with a warning, each time it reads the journal.
+    """
     if step is None:
         return
-    exact = decimal(low) + ((decimal(high) - decimal(low)) // decimal(step)) * decimal(step)
-    if decimal(float(exact)) != exact:
+    count = (decimal(high) - decimal(low)) // decimal(step)
+    top = decimal(low) + count * decimal(step)
+    if count > MOST_STEPS:
+        yield Problem(("step",), f"makes {int(count):,} steps, {MOST_STEPS:,} are allowed", "leave it out")
+    elif decimal(float(top)) != top:
         yield Problem(("step",), f"{step!r} from {low!r} on has too many digits to be exact", "round `min` and `step`")
 
 

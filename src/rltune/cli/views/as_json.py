@@ -87,13 +87,19 @@ def trial_json(result: Result, record: TrialRecord) -> dict[str, Any]:
 
 
 def resolved(result: Result, record: TrialRecord) -> dict[str, Any]:
-    """A trial's parameters and what follows from them.
-
-    Without the derived values where these need a base config that is not here, as in a folder that was moved.
-    """
+    """A trial's parameters and what follows from them, as far as the study folder tells: see `unknown_derived`."""
     config = result.config
     try:
-        space = SearchSpace.from_mapping(config.search_space, derived=config.derived)
-        return space.resolve(record.params)
+        return SearchSpace.from_mapping(config.search_space, derived=config.derived).resolve(record.params)
     except RltuneError:
         return dict(record.params)
+
+
+def unknown_derived(result: Result, given: Mapping[str, Any]) -> list[str]:
+    """Derived values that are not in `given`, because they follow from the trainer's own config, which is elsewhere."""
+    config = result.config
+    try:
+        SearchSpace.from_mapping(config.search_space, derived=config.derived)
+    except RltuneError:
+        return [str(name) for name in config.derived if name not in given]
+    return []

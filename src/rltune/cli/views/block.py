@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from rltune.cli.views import wording as w
@@ -15,7 +14,7 @@ from rltune.cli.views.snapshot import Snapshot
 from rltune.records import TrialRecord
 from rltune.types import Cause
 
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 11
 
 
 def block(
@@ -42,9 +41,9 @@ def block(
 
 def _headline(snapshot: Snapshot) -> Text:
     done = f"{snapshot.n_done} of {w.count(snapshot.n_planned, 'trial')}"
-    text = Text.assemble(
-        (snapshot.name, "bold"), (f"  {done}", ""), (f"  {w.duration(snapshot.elapsed_seconds)}", "dim")
-    )
+    limit = "" if snapshot.timeout_seconds is None else f" of {w.duration(snapshot.timeout_seconds)}"
+    spent = f"  {w.duration(snapshot.elapsed_seconds)}{limit}"
+    text = Text.assemble((snapshot.name, "bold"), f"  {done}", (spent, "dim"))
     if (left := snapshot.remaining_seconds) is not None:
         text.append(f", about {w.duration(left)} left", "dim")
     text.no_wrap, text.overflow = True, "ellipsis"
@@ -72,20 +71,14 @@ def _scores(snapshot: Snapshot) -> Iterator[RenderableType]:
 
 def _running(snapshot: Snapshot, limit: int, label: str) -> Iterator[RenderableType]:
     running = snapshot.running
-    if not running:
-        return
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=_LABEL_WIDTH - 2, style="dim", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for i, record in enumerate(running[:limit]):
+    shown = running[:limit]
+    took = {r.number: w.duration(r.seconds) if label == "running" else "" for r in shown}
+    widths = [max((len(text) for text in texts), default=0) for texts in (map(str, took), took.values())]
+    for i, record in enumerate(shown):
         latest = snapshot.latest(record)
         said = f"{w.number(latest.value)} at step {latest.step}" if latest else ""
-        took = w.duration(record.seconds) if label == "running" else ""
-        table.add_row("" if i else label, f"trial {record.number}", record.purpose.value, took, said)
-    yield table
+        facts = f"  {record.purpose.value:<8}  {took[record.number]:>{widths[1]}}  "
+        yield line("" if i else label, Text.assemble(f"trial {record.number:<{widths[0]}}", (facts, "dim"), said))
     if len(running) > limit:
         yield line("", Text(f"and {len(running) - limit} more", "dim"))
 
@@ -101,11 +94,12 @@ def _losses(snapshot: Snapshot) -> Iterator[RenderableType]:
         yield line("queued", Text(w.count(counts["waiting"], "trial"), "dim"))
 
 
-def line(label: str, text: Text) -> Text:
-    """A label and what belongs to it, cut where the console ends."""
-    whole = Text.assemble((f"{label:<{_LABEL_WIDTH}}", "dim"), text)
-    whole.no_wrap, whole.overflow = True, "ellipsis"
-    return whole
+def line(label: str, text: Text, *, whole: bool = False) -> Text:
+    """A label and what belongs to it; cut where a terminal ends, unless it is to stay `whole`."""
+    labelled = Text.assemble((f"{label:<{_LABEL_WIDTH}}", "dim"), text)
+    if not whole:
+        labelled.no_wrap, labelled.overflow = True, "ellipsis"
+    return labelled
 
 
 def how_it_ended(record: TrialRecord, *, alive: bool) -> Text:

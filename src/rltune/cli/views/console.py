@@ -29,13 +29,20 @@ def print_json(value: Any) -> None:
     print(json_text(value), end="")
 
 
+def verbatim(text: str, style: str = "") -> Text:
+    """What may be copied from the screen, such as a command: broken into lines by nobody but the terminal."""
+    return Text(text, style, no_wrap=True, overflow="ignore")
+
+
 def print_all(console: Console, renderable: RenderableType) -> None:
-    """Tables are laid out for the console's width; sentences and paths stay in one piece."""
+    """A terminal gets lines that fit it; elsewhere sentences and paths stay in one piece, and nothing is cut."""
     if isinstance(renderable, Group):
         for part in renderable.renderables:
             print_all(console, part)
-    elif isinstance(renderable, str | Text):
-        console.print(renderable, soft_wrap=True)
+    elif isinstance(renderable, Text) and (not console.is_terminal or renderable.overflow == "ignore"):
+        text = renderable.copy()
+        text.no_wrap = text.overflow = None
+        console.print(text, soft_wrap=True)
     elif console.is_terminal:
         console.print(renderable, soft_wrap=False)
     else:
@@ -47,7 +54,7 @@ def print_all(console: Console, renderable: RenderableType) -> None:
 
 def lasting(stream: TextIO) -> Console:
     """A console for what must go on when its reader leaves or its terminal closes: a study is worth more than words."""
-    return Console(file=cast("IO[str]", _Lasting(stream)), highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(file=cast("IO[str]", _Lasting(stream)), highlight=False, markup=False, emoji=False)
 
 
 class _Lasting(io.TextIOBase):

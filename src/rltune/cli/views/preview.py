@@ -16,6 +16,7 @@ from rich.text import Text
 
 from rltune import config as cfg
 from rltune.cli.views import wording as w
+from rltune.cli.views.console import verbatim
 from rltune.cli.views.progress import plan_in_words
 from rltune.config.build import Parts
 from rltune.config.executor import ExecutorConfig
@@ -272,14 +273,14 @@ def _drawn(draws: Sequence[Draw]) -> Iterator[RenderableType]:
     table.add_column(overflow="fold")
     for number in range(len(draws)):
         table.add_column(str(number + 1), justify="right", overflow="fold")
-    for name in dict.fromkeys(name for draw in draws for name in draw.params):
-        table.add_row(name, *(w.value(d.params[name]) if name in d.params else w.MISSING for d in draws))
+    for name, short in w.short_names(dict.fromkeys(name for draw in draws for name in draw.params)).items():
+        table.add_row(short, *(w.value(d.params[name]) if name in d.params else w.MISSING for d in draws))
     yield Text(f"{len(draws)} configurations, drawn at random", "dim")
     yield table
     commands = [draw.command for draw in draws if draw.command is not None]
     if commands:
         yield Text("\ntheir commands, were they the first trials", "dim")
-        yield from (Text(shlex.join(command)) for command in commands)
+        yield from (verbatim(shlex.join(command)) for command in commands)
 
 
 def _table() -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -13,9 +14,11 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from rltune import records as rec
 from rltune.analysis.selection import ranked
 from rltune.cli.views import wording as w
 from rltune.cli.views.block import block, phases
+from rltune.cli.views.console import print_all
 from rltune.cli.views.snapshot import Snapshot
 from rltune.config.build import Parts
 from rltune.folder import StudyDir
@@ -51,11 +54,13 @@ def progress(console: Console, folder: StudyDir) -> Progress:
 
 def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
     """What is said before the first trial of a session."""
-    snapshot = of_tuner(tuner, parts.config.name, folder)
+    snapshot = replace(of_tuner(tuner, parts.config.name, folder), records=rec.load(tuner.study))  # with what waits
     waiting = snapshot.in_state(TrialState.WAITING)
     lines = [Text.assemble((parts.config.name, "bold"), ("  in ", "dim"), str(folder.path))]
     if not snapshot.records:
-        lines.append(Text(plan_in_words(parts)))
+        workers = parts.config.executor.workers
+        at_once = f", {workers} at a time" if workers > 1 else ""
+        lines.append(Text(plan_in_words(parts) + at_once))
     elif not waiting and tuner.plan.next(tuner.records) is Idle.DONE:
         lines.append(Text(f"finished already: {w.count(snapshot.n_done, 'trial')}, nothing is left to run"))
     else:
@@ -66,12 +71,11 @@ def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
 
 
 def plan_in_words(parts: Parts) -> str:
-    """`3 baseline + 16 search + 9 final = 28 trials, 2 at a time`."""
+    """`3 baseline + 16 search + 9 final = 28 trials`."""
     planned = {name: n for name, n in parts.plan.to_json()["phases"].items() if n}
     total = w.count(parts.plan.n_trials, "trial")
     words = " + ".join(f"{n} {name}" for name, n in planned.items())
-    workers = parts.config.executor.workers
-    return (f"{words} = {total}" if len(planned) > 1 else total) + (f", {workers} at a time" if workers > 1 else "")
+    return f"{words} = {total}" if len(planned) > 1 else total
 
 
 def of_tuner(tuner: Tuner, name: str, folder: StudyDir) -> Snapshot:
@@ -103,7 +107,7 @@ class _Lines:
     def opened(self, tuner: Tuner, parts: Parts) -> None:
         self._tuner = tuner
         for line in beginning(tuner, parts, self._folder):
-            self._console.print(line)
+            print_all(self._console, line)
 
     def changed(self, record: TrialRecord) -> None:
         assert self._tuner is not None
@@ -137,7 +141,7 @@ class _Block:
 
     def opened(self, tuner: Tuner, parts: Parts) -> None:
         for line in beginning(tuner, parts, self._folder):
-            self._console.print(line)
+            print_all(self._console, line)
         self._console.print()
 
         def draw() -> RenderableType:

@@ -14,9 +14,8 @@ from optuna.trial import TrialState
 from rltune.analysis.selection import Arm, ranked
 from rltune.folder import StudyDir
 from rltune.objective import Objective
-from rltune.records import TrialRecord, effective
+from rltune.records import TrialRecord, busy_seconds, effective
 from rltune.session import Result
-from rltune.tuner import _busy_seconds
 from rltune.types import Cause, Purpose
 
 _TAIL_BYTES = 4096
@@ -29,6 +28,10 @@ STATES = {
     TrialState.FAIL: "failed",
 }
 """Optuna's states, as the command line calls them."""
+
+
+INTERRUPTED = "interrupted"
+"""What a trial is called that was stopped with its study; its configuration is asked again."""
 
 
 class Phase(NamedTuple):
@@ -87,7 +90,7 @@ class Snapshot:
             objectives=result.objectives,
             plan=result.plan,
             records=result.records,
-            elapsed_seconds=_busy_seconds(records),
+            elapsed_seconds=busy_seconds(records),
             timeout_seconds=config.timeout_hours and config.timeout_hours * 3600,
         )
 
@@ -98,7 +101,7 @@ class Snapshot:
     @property
     def phases(self) -> list[Phase]:
         """Those of the plan, and any other that has trials."""
-        done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished())
+        done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished() and not _cut_short(r))
         planned = self.plan.get("phases", {})
         phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose]
         return [phase for phase in phases if phase.planned]
@@ -125,14 +128,14 @@ class Snapshot:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, those that were run again left out."""
-        counts = Counter(STATES[r.state] for r in effective(self.records))
-        return {name: counts[name] for name in STATES.values() if counts[name]}
+        """Trials by state, those that were run again left out; `interrupted` is no failure."""
+        counts = Counter(INTERRUPTED if _cut_short(r) else STATES[r.state] for r in effective(self.records))
+        return {name: counts[name] for name in (*STATES.values(), INTERRUPTED) if counts[name]}
 
     @property
     def failures(self) -> dict[str, int]:
         """Failed trials by cause, those that were run again left out."""
-        failed = [r for r in effective(self.records) if r.state is TrialState.FAIL]
+        failed = [r for r in effective(self.records) if r.state is TrialState.FAIL and not _cut_short(r)]
         return dict(Counter((r.cause or Cause.LOST).value for r in failed))
 
     @property
@@ -160,6 +163,10 @@ class Snapshot:
     def latest(self, record: TrialRecord) -> Latest | None:
         """What a running trial measured last; reads only the end of its file."""
         return last_measurement(self.folder, record.number, self.objective.metric)
+
+
+def _cut_short(record: TrialRecord) -> bool:
+    return record.cause is Cause.INTERRUPTED
 
 
 def last_measurement(folder: StudyDir, number: int, metric: str) -> Latest | None:

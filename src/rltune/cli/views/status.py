@@ -52,6 +52,6 @@ def status_text(sight: Sight) -> RenderableType:
         state = Text("finished", "green")
     return Group(
         block(snapshot, max_running=_MOST_RUNNING, bar=False, alive=holder is not None),
-        line("folder", Text(str(snapshot.folder.path))),
-        line("state", state),
+        line("folder", Text(str(snapshot.folder.path)), whole=True),
+        line("state", state, whole=True),
     )

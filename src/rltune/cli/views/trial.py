@@ -13,6 +13,7 @@ from rich.text import Text
 from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import resolved
 from rltune.cli.views.block import how_it_ended
+from rltune.cli.views.console import verbatim
 from rltune.cli.views.verdict import log_lines
 from rltune.records import TrialRecord
 from rltune.session import Result
@@ -148,7 +149,7 @@ def _ending(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
     if command:
         yield ""
         yield Text("command", "bold")
-        yield Text(f"  {command}")
+        yield verbatim(f"  {command}")
 
 
 def _command(result: Result, record: TrialRecord) -> str:

@@ -16,7 +16,8 @@ from rich.text import Text
 from rltune.analysis.selection import Arm, Verdict
 from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import resolved
-from rltune.cli.views.snapshot import Snapshot
+from rltune.cli.views.console import verbatim
+from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
 from rltune.records import TrialRecord
 from rltune.session import Result
@@ -45,7 +46,7 @@ def conclusion(result: Result, *, again: str) -> RenderableType:
     else:
         parts += ["", *verdict_lines(result), *_changed(result), *_files(result)]
     if result.stopped:
-        parts += ["", Text.assemble("stopped before its end; go on with: ", (again, "bold"))]
+        parts += ["", Text("stopped before its end; go on with"), verbatim(f"  {again}", "bold")]
     return Group(*parts)
 
 
@@ -57,7 +58,7 @@ def best_text(result: Result) -> RenderableType:
     rows = [Text.assemble((f"  {name}: ", "cyan"), value) for name, _, value in pairs]
     head = Text.assemble(("parameters", "bold"), (f"  trial {result.best.number}", "dim"))
     return Group(
-        *verdict_lines(result), "", head, *rows, "", Text("as overrides", "bold"), Text(f"  {shlex.join(texts)}")
+        *verdict_lines(result), "", head, *rows, "", Text("as overrides", "bold"), verbatim(f"  {shlex.join(texts)}")
     )
 
 
@@ -71,13 +72,14 @@ def verdict_lines(result: Result) -> list[RenderableType]:
 
 def _summary(snapshot: Snapshot) -> Text:
     counts = dict(snapshot.counts)
-    waiting = counts.pop("waiting", 0) + counts.pop("running", 0)
+    again = sum(counts.pop(state, 0) for state in ("waiting", "running", INTERRUPTED))
     words = [f"{n} {state}" for state, n in counts.items()]
     if "failed" in counts:
         words[-1] += f" ({w.causes(snapshot.failures)})"
+    if again:
+        words.append(f"{again} to be run again")
     ended = w.count(sum(counts.values()), "trial")
-    text = Text.assemble((ended, "bold"), f" in {w.duration(snapshot.elapsed_seconds)}: {', '.join(words) or 'none'}")
-    return text.append(f", {waiting} to be run again") if waiting else text
+    return Text.assemble((ended, "bold"), f" in {w.duration(snapshot.elapsed_seconds)}: {', '.join(words) or 'none'}")
 
 
 # --- the verdict -----------------------------------------------------------------------------------------------------

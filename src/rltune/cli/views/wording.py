@@ -28,8 +28,8 @@ def plus_minus(mean: float, spread: float) -> str:
         return number(mean)
     if spread == 0:
         return f"{number(mean)} ± 0"
-    digits = 1 - math.floor(math.log10(float(f"{spread:.1e}")))
-    if not 0 <= digits <= 6:
+    digits = max(0, 1 - math.floor(math.log10(float(f"{spread:.1e}"))))
+    if digits > 6 or max(abs(mean), spread) >= 1e6:
         return f"{mean:.4g} ± {spread:.2g}"
     return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 

@@ -1,0 +1,1 @@
+"""What rltune costs, and what it finds, beside its peers. See README.md."""
