@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -14,7 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from rltune.errors import FolderError
@@ -23,8 +24,7 @@ from rltune.folder import StudyDir, explain
 JOURNAL = "journal"
 """The storage that is a file in the study folder; anything else is a database URL."""
 
-_LOCK_SECONDS = 5.0
-"""A journal's lock is held for the milliseconds of one write; one that is older was left by a killed process."""
+_SYNC_SECONDS = 1.0
 
 
 def open_study(
@@ -84,70 +84,38 @@ class Journal(JournalFileBackend):
     """Optuna's journal file, faster and harder to hurt; the format is Optuna's, so its tools read it.
 
     Every line is handed to the kernel at once, so it outlives the death of this process. It is forced onto the disk
-    (against a loss of power) when a trial ends, not for each parameter. A line cut short by a full disk is taken back,
+    (against a loss of power) when a trial ends, at most once a second; what ends within that second, the kernel writes
+    out by itself half a minute later at the most. A line cut short by a full disk is taken back,
     and one left by a crash is taken away when the journal is opened for writing: lines after it would be unreadable.
+
+    Writers keep out of each other's way by the kernel's lock on the file, which ends with its process. Optuna's own
+    lock is a link beside the journal: twice as slow as all else, and left behind by a process that is killed. Where
+    Optuna's tools write too, lines stay whole because each is one write at the file's end.
     """
 
     def __init__(self, path: Path, *, repair: bool) -> None:
         path = path.absolute()
         if repair and path.exists():
             _cut_torn_line(path)
-        super().__init__(str(path), lock_obj=_Lock(path))
+        super().__init__(str(path))
+        self._synced = -_SYNC_SECONDS
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         data = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
-        self._lock.acquire()
-        try:
-            with open(self._file_path, "ab", buffering=0) as file:  # noqa: PTH123 - Optuna keeps a str
-                size = file.tell()
-                try:
-                    written = file.write(data)
-                    if any(_ends_a_trial(log) for log in logs):
-                        os.fsync(file.fileno())
-                except OSError:
-                    os.ftruncate(file.fileno(), size)
-                    raise
-                if written != len(data):
-                    os.ftruncate(file.fileno(), size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            self._lock.release()
-
-
-class _Lock(JournalFileSymlinkLock):
-    """Optuna's lock, a link beside the journal: so we and its tools keep out of each other's way.
-
-    A killed process leaves the link behind; whoever has seen it for 5 s without a change takes it away. Optuna looks
-    at the file that the link names instead, and waits for ever where the folder has been moved meanwhile.
-    """
-
-    def __init__(self, journal: Path) -> None:
-        super().__init__(str(journal))
-        self._link = Path(self._lock_file)
-
-    def acquire(self) -> bool:
-        seen, since, pause = None, time.monotonic(), 0.001
-        while True:
+        with open(self._file_path, "ab", buffering=0) as file:  # noqa: PTH123 - Optuna keeps a str
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = file.seek(0, os.SEEK_END)
             try:
-                self._link.symlink_to(self._lock_target_file)
-                return True
-            except FileExistsError:
-                pass
-            if (now := self._made()) != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since > _LOCK_SECONDS:
-                self.release()
-            time.sleep(pause)
-            pause = min(2 * pause, 0.1)
-
-    def release(self) -> None:
-        self._link.unlink(missing_ok=True)
-
-    def _made(self) -> int | None:
-        try:
-            return self._link.lstat().st_mtime_ns
-        except FileNotFoundError:
-            return None
+                written = file.write(data)
+                if any(_ends_a_trial(log) for log in logs) and time.monotonic() - self._synced >= _SYNC_SECONDS:
+                    os.fsync(file.fileno())
+                    self._synced = time.monotonic()
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
+            if written != len(data):
+                os.ftruncate(file.fileno(), size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _ends_a_trial(log: Mapping[str, Any]) -> bool:
