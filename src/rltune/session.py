@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from rltune import records as rec
 from rltune.analysis.selection import Verdict, recommended, verdict
 from rltune.config.build import Parts, build
 from rltune.errors import FolderError, InputError, StudyFileError
-from rltune.folder import StudyDir, explain, write_atomic
+from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.records import TrialRecord
 from rltune.report.files import write_results
-from rltune.storage import open_study
+from rltune.storage import open_study, storage_errors, storage_failed
 from rltune.tuner import Tuner
 
 DONE = 0
@@ -136,14 +137,9 @@ def run(
     folder = study_dir(config, out)
     parts = prepare(config, folder)
     folder.create()
-    with folder.locked():
-        _keep_study_file(config.with_base_config(parts.base_config), folder, force=force)
-        folder.stop_request.unlink(missing_ok=True)
-
-        def stopping() -> bool:
-            return should_stop() or folder.stop_request.exists()
-
-        try:
+    try:
+        with folder.locked(), _stop_requests(folder, should_stop) as stopping:
+            _keep_study_file(config.with_base_config(parts.base_config), folder, force=force)
             tuner = parts.open_tuner(folder)
             tuner.on_change = on_change
             on_open(tuner, parts)
@@ -159,10 +155,18 @@ def run(
                 to_config=parts.trainer.config,
             )
             return result
-        except OSError as error:
-            raise FolderError(f"study folder {folder.path}: {explain(error)}") from error
-        finally:
-            folder.stop_request.unlink(missing_ok=True)
+    except storage_errors() as error:
+        raise storage_failed(error, config.storage, folder) from error
+
+
+@contextmanager
+def _stop_requests(folder: StudyDir, should_stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Whether to stop: because the caller says so, or `rltune stop` does, in the folder."""
+    folder.stop_request.unlink(missing_ok=True)
+    try:
+        yield lambda: should_stop() or folder.stop_request.exists()
+    finally:
+        folder.stop_request.unlink(missing_ok=True)
 
 
 def _keep_study_file(config: cfg.StudyConfig, folder: StudyDir, *, force: bool) -> None:

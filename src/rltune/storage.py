@@ -6,12 +6,14 @@ import errno
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -72,12 +74,35 @@ def open_study(
                 sampler=sampler,
                 pruner=pruner,
             )
-    except (OSError, ValueError, KeyError) as error:
-        raise FolderError(f"study storage {where}: {explain(error)}") from error
+    except storage_errors(ImportError, ValueError, KeyError) as error:
+        raise FolderError(f"study storage {where}: {_explain_storage(error)}") from error
     found = [d.name.lower() for d in study.directions]
     if found != list(directions):
         raise FolderError(f"study `{name}` in {where} has the directions {found}, asked for {list(directions)}")
     return study
+
+
+def storage_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """For an `except`: what a storage raises when its disk or its server fails, and others."""
+    sqlalchemy = sys.modules.get("sqlalchemy.exc")  # loaded only where there is a database
+    return (OSError, StorageInternalError, *([] if sqlalchemy is None else [sqlalchemy.SQLAlchemyError]), *others)
+
+
+def storage_failed(error: Exception, storage: str, folder: StudyDir) -> FolderError:
+    """One of `storage_errors`, met while a study ran, in a user's words."""
+    if isinstance(error, OSError):
+        return FolderError(f"study folder {folder.path}: {explain(error)}")
+    what = f"study storage {_storage_name(storage, folder)}: {_explain_storage(error)}"
+    return FolderError(f"{what}\nOnce that is mended, run again: the study goes on where it stopped.")
+
+
+def _explain_storage(error: BaseException) -> str:
+    """The innermost cause, which is the driver's own sentence; what lies around it names the SQL."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; install it, or name another driver in the URL, as in postgresql+psycopg2://"
+    return explain(error).strip()
 
 
 class Journal(JournalFileBackend):

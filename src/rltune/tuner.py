@@ -260,6 +260,7 @@ class Tuner:
         """A trial that ran when the tuner died: take its result where the worker left one, else ask again."""
         trial = optuna.Trial(self.study, rec.trial_id(self.study, record.number))
         directory = self.folder.trial(record.number)
+        directory.path.mkdir(parents=True, exist_ok=True)  # the tuner may have ended before it made one
         outcome = directory.read_outcome()
         asked_again = any(r.retry_of == record.number for r in self._records.values())
         if outcome is None or outcome.stopped or asked_again:

@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 
 from rltune.config.reader import read
 from rltune.config.schema import ProtocolConfig, StudyConfig
-from rltune.errors import InputError, Key, Problem, StudyFileError
+from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
 from rltune.evaluation.folds import CrossValidated
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
@@ -26,6 +26,7 @@ from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
 from rltune.pruners import make_pruner
 from rltune.samplers import make_sampler
+from rltune.samplers.grid import GridSampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
 from rltune.trainers.command import CommandTrainer
@@ -117,7 +118,8 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         try:
             return make()
         except InputError as error:
-            problems.extend(problem.under(*key) for problem in error.problems)
+            inside = not isinstance(error, SpaceError)  # the space's problems know their place already
+            problems.extend(problem.under(*key) if inside else problem for problem in error.problems)
             return None
 
     algorithm, pruner = config.algorithm, config.pruner
@@ -133,7 +135,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         for i, guard in enumerate(config.guards)
     ]
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
-    planned = made((), lambda: _plan(config, space, objectives))
+    planned = made((), lambda: _plan(config, space, objectives, sampler))
     if problems or sampler is None or pruning is None or executor is None or planned is None:
         raise InputError(problems)
     return Parts(
@@ -228,7 +230,9 @@ def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def _plan(config: StudyConfig, space: SearchSpace, objectives: list[Objective]) -> tuple[Plan, tuple[str, ...]]:
+def _plan(
+    config: StudyConfig, space: SearchSpace, objectives: list[Objective], sampler: BaseSampler | None
+) -> tuple[Plan, tuple[str, ...]]:
     default = space.defaults()
     phases, why = _phases(config, space, default)
     baseline, finalists, seeds = phases
@@ -240,8 +244,8 @@ def _plan(config: StudyConfig, space: SearchSpace, objectives: list[Objective]) 
         message = f"{config.n_trials} trials are too few for {baseline} of the baseline and {plan.n_finals} finals"
         raise InputError([Problem(("n_trials",), message, f"give at least {baseline + plan.n_finals + 1}")])
     notes = [why] if why else []
-    if config.algorithm.name == "grid":
-        points = len(space.grid())
+    if isinstance(sampler, GridSampler):
+        points = len(sampler.grid)
         if points < n_search:
             notes.append(
                 f"the grid has {points} points, so {n_search - points} of the {n_search} search trials fall away"
