@@ -262,10 +262,11 @@ class Tuner:
         directory = self.folder.trial(record.number)
         directory.path.mkdir(parents=True, exist_ok=True)  # the tuner may have ended before it made one
         outcome = directory.read_outcome()
+        history = directory.read_metrics()
         asked_again = any(r.retry_of == record.number for r in self._records.values())
         if outcome is None or outcome.stopped or asked_again:
-            outcome = Outcome(Cause.LOST, "the tuner ended while this trial ran", again=True)
-        history = directory.read_metrics()
+            ran = Usage(history[-1].seconds if history else 0.0)  # as far as anybody knows
+            outcome = Outcome(Cause.LOST, "the tuner ended while this trial ran", usage=ran, again=True)
         self._running[record.number] = _Running(trial, history=history)
         self.finish(record.number, outcome)
 
