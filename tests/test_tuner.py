@@ -177,6 +177,15 @@ def test_failures_in_a_row_end_the_study(tmp_path):
     assert tuner.halted == "4 trials in a row failed"
 
 
+def test_trainings_that_diverge_do_not_end_a_study_that_works(tmp_path):
+    def train(suggestion):
+        yield Measurement(1, {"loss": 1.0 if suggestion.number == 0 else math.nan}, 60.0)
+
+    tuner = make_tuner(tmp_path, n=20, max_failures=4)
+    assert len(run(tuner, train)) == 20
+    assert tuner.halted is None
+
+
 def test_a_study_that_never_worked_ends_after_five(tmp_path):
     def train(suggestion):
         raise ValueError

@@ -139,8 +139,11 @@ def run(
     folder.create()
     try:
         with folder.locked(), _stop_requests(folder, should_stop) as stopping:
-            _keep_study_file(config.with_base_config(parts.base_config), folder, force=force)
+            kept = config.with_base_config(parts.base_config)
+            if not force:
+                _refuse_changes(kept, folder)
             tuner = parts.open_tuner(folder)
+            write_atomic(folder.study_file, kept.to_yaml())
             tuner.on_change = on_change
             on_open(tuner, parts)
             parts.executor.run(tuner, parts.per_trial, stopping)
@@ -169,16 +172,15 @@ def _stop_requests(folder: StudyDir, should_stop: Callable[[], bool]) -> Iterato
         folder.stop_request.unlink(missing_ok=True)
 
 
-def _keep_study_file(config: cfg.StudyConfig, folder: StudyDir, *, force: bool) -> None:
+def _refuse_changes(config: cfg.StudyConfig, folder: StudyDir) -> None:
     """The folder keeps the study as it was run, in one file; another one must not go on in it unseen."""
-    text = config.to_yaml()
-    if folder.study_file.exists():
-        changed = cfg.invalidating(cfg.load(folder.study_file), config)
-        if changed and not force:
-            raise FolderError(
-                f"study folder {folder.path}: the study has changed since this folder was made, and its trials could "
-                "not be compared with new ones:\n"
-                + "\n".join(f"  {line}" for line in changed)
-                + "\nChoose another folder with `--out`, take the change back, or go on all the same with `--force`."
-            )
-    write_atomic(folder.study_file, text)
+    if not folder.study_file.exists():
+        return
+    changed = cfg.invalidating(cfg.load(folder.study_file), config)
+    if changed:
+        raise FolderError(
+            f"study folder {folder.path}: the study has changed since this folder was made, and its trials could "
+            "not be compared with new ones:\n"
+            + "\n".join(f"  {line}" for line in changed)
+            + "\nChoose another folder with `--out`, take the change back, or go on all the same with `--force`."
+        )

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import optuna
+from optuna.distributions import check_distribution_compatibility
 from optuna.trial import TrialState
 
 from rltune import records as rec
+from rltune.errors import FolderError
 from rltune.folder import StudyDir, write_json
 from rltune.guards import Guard
 from rltune.objective import Objective
@@ -67,7 +69,7 @@ class Tuner:
         value: Which value of a trial's curve is the trial's: the last or the best.
         horizon: The step at which a full run ends.
         timeout_seconds: Time for the whole study, pauses between sessions not counted.
-        max_failures: So many failures in a row end the study.
+        max_failures: So many failures in a row end the study; trainings that diverged are not counted.
         first_failures: So do so many where no trial has ever succeeded.
         on_change: Called with a trial's record when it starts and when it ends.
         clock: Seconds; only differences matter.
@@ -92,9 +94,10 @@ class Tuner:
     def __post_init__(self) -> None:
         self._running: dict[int, _Running] = {}
         self._records = {r.number: r for r in rec.load(self.study)}
-        self._failures_in_a_row = 0
+        self._failures = self._failures_in_a_row = 0  # of this session: the user may have mended the cause
         self._earlier_seconds = rec.busy_seconds(self._records.values())
         self._started = self.clock()
+        self._refuse_other_kinds()
         rec.write_plan(self.study, self.plan.to_json())
         for record in self.records:
             if record.state is TrialState.RUNNING:
@@ -247,12 +250,16 @@ class Tuner:
             trial.set_constraint(constraint.metric, math.inf if value is None else constraint.violation(value))
 
     def _count_failure(self, record: TrialRecord) -> None:
-        self._failures_in_a_row = self._failures_in_a_row + 1 if record.cause is not None else 0
+        """A training that diverges works, so it does not speak against the trainer; unless none ever ended well."""
+        if record.cause is None:
+            self._failures_in_a_row = 0
+            return
+        self._failures += 1
+        self._failures_in_a_row += record.cause not in (Cause.DIVERGED, Cause.COLLAPSED)
         if self._failures_in_a_row >= self.max_failures:
             self.halted = f"{self._failures_in_a_row} trials in a row failed"
-        never_well = not any(r.values for r in self._records.values())
-        if never_well and self._failures_in_a_row >= self.first_failures:
-            self.halted = f"all of the first {self._failures_in_a_row} trials failed"
+        if self._failures >= self.first_failures and not any(r.values for r in self._records.values()):
+            self.halted = f"all of the first {self._failures} trials failed"
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
@@ -282,6 +289,23 @@ class Tuner:
             return
         attrs = rec.attributes(record.purpose, record.seed, retry_of=number)
         self.study.enqueue_trial(dict(record.params), user_attrs=attrs)
+
+    def _refuse_other_kinds(self) -> None:
+        """Before the first trial: Optuna keeps a parameter as a number or as a choice, and lets its choices not change.
+
+        Raises:
+            FolderError: A parameter has become what earlier trials cannot have.
+        """
+        earlier = {name: d for t in self.study.get_trials(deepcopy=False) for name, d in t.distributions.items()}
+        for name in earlier.keys() & self.space.distributions.keys():
+            old, new = earlier[name], self.space.distributions[name]
+            try:
+                check_distribution_compatibility(old, new)
+            except ValueError as error:
+                raise FolderError(
+                    f"study folder {self.folder.path}: `{name}` was {old} in earlier trials, and cannot become {new} "
+                    "in the same study; choose another folder with `--out`, or take the change back"
+                ) from error
 
     # --- small things ------------------------------------------------------------------------------------------------
 

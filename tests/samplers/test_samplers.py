@@ -21,7 +21,7 @@ from rltune import records
 from rltune.samplers import SAMPLERS, FeasibleSampler, SpaceSampler, make_sampler
 from rltune.samplers.grid import GridSampler
 from rltune.space import SearchSpace
-from rltune.types import Purpose
+from rltune.types import Cause, Purpose
 
 GUIDE = SearchSpace.from_mapping(
     {
@@ -429,3 +429,24 @@ def test_no_warning_filter_leaks() -> None:
     before = list(warnings.filters)
     make_sampler("tpe", {"group": True}, space=GUIDE, seed=0)
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("cause", "learns"), [(Cause.DIVERGED, True), (Cause.OUT_OF_MEMORY, True), (Cause.LOST, False)]
+)
+def test_tpe_learns_where_training_fails_by_its_configuration(cause: Cause, learns: bool) -> None:
+    space = SearchSpace.from_mapping({"x": {"type": "float", "min": 0.0, "max": 1.0}})
+    study = optuna.create_study(sampler=make_sampler("tpe", space=space, seed=0))
+    for index in range(30):
+        study.enqueue_trial({"x": index / 30})
+        trial = study.ask()
+        x = space.suggest(trial)["x"]
+        if x > 0.3:
+            records.write_end(trial, {}, cause)
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, -x)  # improves towards the cliff
+    proposals = [space.suggest(study.ask())["x"] for _ in range(20)]
+    beyond = sum(x > 0.35 for x in proposals)
+    assert (beyond <= 5) is learns
+    assert [t.state for t in study.trials if t.params["x"] > 0.9][:2] == [TrialState.FAIL] * 2

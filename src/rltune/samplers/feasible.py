@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.samplers.base import SpaceSampler
-from rltune.samplers.notes import Notes, inherit_notes
+from rltune.samplers.view import StudyView, inherit_notes
 from rltune.space import SearchSpace
 
 REDRAWS = 4  # where a third of the draws is feasible, 1 proposal in 8 is a repaired one
@@ -51,15 +51,15 @@ class FeasibleSampler(SpaceSampler):
 
     def propose(self, study: Study, trial: FrozenTrial, keep: Mapping[str, Any]) -> dict[str, Any]:
         inner = self._inner(study, trial)
-        notes = Notes(study, trial)
+        view = StudyView(study, trial)
         values: dict[str, Any] = {}
         for _ in range(1 + self._redraws):
-            values = self._draw(inner, notes.study, trial, keep)
+            values = self._draw(inner, view.study, trial, keep)
             if self.space.is_feasible(values):
                 break
         else:
             values = self.space.nearest(values, self.generator(study, trial, _REPAIR), keep) or values
-        notes.commit()
+        view.commit()
         return values
 
     def _fresh(self, study: Study, trial: FrozenTrial) -> BaseSampler:

@@ -112,7 +112,8 @@ class _Lines:
     def changed(self, record: TrialRecord) -> None:
         assert self._tuner is not None
         if record.state.is_finished():
-            self._console.print(Text(trial_line(record, self._tuner.plan.objectives, self._tuner.records)))
+            line = trial_line(record, self._tuner.plan.objectives, self._tuner.records)
+            self._console.print(Text(line), soft_wrap=True)
 
     def stopping(self, why: str) -> None:
         _tell(self._console, f"{why}\n")

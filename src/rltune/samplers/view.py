@@ -1,22 +1,32 @@
-"""What a sampler writes into the journal while it draws, kept back until the draw is accepted."""
+"""The study as a sampler sees it: its notes are kept back until a draw is accepted, and failures are seen."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Container
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from rltune.records import from_trial
+from rltune.types import Cause
 
 _CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
 _UNREPAIRED = ":relative_params:"  # Optuna's TPE and GP note the whole draw, for others that ask at the same moment
 
 
-class Notes:
-    """A study that looks like the real one, but on which notes about one trial do not reach the storage yet.
+_BAD_REGION = (Cause.DIVERGED, Cause.COLLAPSED, Cause.OUT_OF_MEMORY, Cause.TIMEOUT)
+"""Failures that the configuration is to blame for; an error in the code or a lost machine says nothing about it."""
 
-    A sampler may draw several times for one trial. Only what it noted last is written, and never the draw itself,
+
+class StudyView:
+    """A study that looks like the real one, but for two things.
+
+    Trials that failed by their configuration look pruned before their first value: Optuna's samplers pass over failed
+    trials, and so would never learn where training diverges; TPE counts such pruned ones among the worst.
+
+    Notes about the current trial do not reach the storage yet. A sampler may draw several times for one trial. Only what it noted last is written, and never the draw itself,
     which may be infeasible: the parameters follow at once, so that nobody misses it.
 
     Attributes:
@@ -28,7 +38,8 @@ class Notes:
         # `copy.copy` would fail on the study that Hyperband shows to samplers: it hides its attributes.
         self.study: Study = object.__new__(type(study))
         state = object.__getattribute__(study, "__dict__")
-        object.__getattribute__(self.study, "__dict__").update(state, _storage=self._storage)
+        cache = type(state["_thread_local"])()  # of trials as this view shows them
+        object.__getattribute__(self.study, "__dict__").update(state, _storage=self._storage, _thread_local=cache)
 
     def commit(self) -> None:
         """Write what was noted last."""
@@ -52,7 +63,7 @@ def inherit_notes(study: Study, trial: FrozenTrial) -> None:
 
 
 class _Storage:
-    """Passes everything on, except for the attributes of one trial."""
+    """Passes everything on, except for the attributes of one trial, and for trials that failed."""
 
     def __init__(self, real: Any, trial_id: int) -> None:
         self.real = real
@@ -71,3 +82,18 @@ class _Storage:
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         noted = self.notes if trial_id == self.trial_id else {}
         return {**self.real.get_trial_system_attrs(trial_id), **noted}
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = [_seen(trial) for trial in self.real.get_all_trials(study_id, deepcopy=deepcopy)]
+        return trials if states is None else [trial for trial in trials if trial.state in states]
+
+
+def _seen(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state is not TrialState.FAIL or from_trial(trial).cause not in _BAD_REGION:
+        return trial
+    shown = copy.copy(trial)
+    shown.state = TrialState.PRUNED
+    shown.intermediate_values = {}
+    return shown
