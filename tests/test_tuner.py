@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -119,6 +120,21 @@ def test_a_pruned_trial_is_pruned_in_optuna_too(tmp_path):
     assert {r.state for r in records[2:]} == {TrialState.PRUNED}
     assert records[3].stopped_by == "pruner"
     assert records[3].cause is None
+
+
+def test_the_baseline_and_the_finals_are_never_pruned(tmp_path):
+    class Always(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            return trial.last_step == 2 and len(study.trials) % 2 == 0
+
+    tuner = make_tuner(tmp_path, n=5, pruner=Always())
+    tuner.plan = replace(tuner.plan, default={"x": 0.5}, baseline_seeds=3, finalists=1, final_seeds=3)
+    records = run(tuner, curve(3.0, 2.0, 1.0))
+    pruned = [r.state is TrialState.PRUNED for r in records if r.purpose is Purpose.SEARCH]
+    assert True in pruned
+    assert False in pruned
+    assert {r.state for r in records if r.purpose is not Purpose.SEARCH} == {TrialState.COMPLETE}
+    assert sum(r.purpose is Purpose.FINAL for r in records) == 6
 
 
 def test_nothing_is_pruned_unless_asked_for(tmp_path):

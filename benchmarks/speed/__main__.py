@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.speed import arms, machine
 from benchmarks.speed.arms import Arm, ArmError
-from benchmarks.speed.rows import Comparison, Figure, Row, comparisons
+from benchmarks.speed.rows import Comparison, Row, comparisons
 
 RESULTS = Path("benchmarks/results/speed.json")
 
@@ -51,6 +51,7 @@ def main() -> None:
     setting = Setting(not options.no_peers, options.ray_python, versions)
     report: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "commit": machine.commit(),
         "quick": options.quick,
         "machine": machine.describe(),
         "versions": versions,
@@ -122,7 +123,7 @@ def _row(comparison: Comparison, row: Row, rounds: list[dict[str, Any]], setting
         "target": None,
     }
     if row.peer:
-        arm = comparison.arms[row.peer.arm]
+        arm = comparison.arms[row.peer.split(".")[0]]
         entry["peer"] = {"who": arm.who, "why_not": setting.why_not(arm), **(_spread(peer.values()) or {})}
     if row.target:
         met = middle is not None and (middle >= row.target.goal if row.better == "more" else middle <= row.target.goal)
@@ -130,13 +131,10 @@ def _row(comparison: Comparison, row: Row, rounds: list[dict[str, Any]], setting
     return entry
 
 
-def _values(rounds: list[dict[str, Any]], figure: Figure) -> dict[int, float]:
+def _values(rounds: list[dict[str, Any]], figure: str) -> dict[int, float]:
     """A figure by round."""
-    return {
-        each["round"]: each["numbers"][figure.number]
-        for each in rounds
-        if each["arm"] == figure.arm and "numbers" in each
-    }
+    arm, number = figure.split(".")
+    return {each["round"]: each["numbers"][number] for each in rounds if each["arm"] == arm and "numbers" in each}
 
 
 def _pairs(ours: Mapping[int, float], peer: Mapping[int, float]) -> Iterator[tuple[float, float]]:
@@ -159,7 +157,7 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
                 _cell(row["ours"], unit) if row["ours"] else "failed",
                 _peer(peer, unit) if peer else "",
                 _cell(row["ratio"], "x") if row["ratio"] else "",
-                _target(target, row) if target else "",
+                _target(target, row, judge=not report["quick"]) if target else "",
             ]
         )
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
@@ -182,10 +180,11 @@ def _peer(peer: Mapping[str, Any], unit: str) -> str:
     return f"{_cell(peer, unit)} {peer['who']}" if "median" in peer else f"{peer['who']}: failed"
 
 
-def _target(target: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def _target(target: Mapping[str, Any], row: Mapping[str, Any], *, judge: bool) -> str:
     sign = "≥" if row["better"] == "more" else "≤"
     stretch = f", stretch {target['stretch']:g}" if target["stretch"] else ""
-    return f"{sign} {target['goal']:g}{_unit(row['unit'])}{stretch}: {'met' if target['met'] else 'missed'}"
+    verdict = (": met" if target["met"] else ": missed") if judge else ""
+    return f"{sign} {target['goal']:g}{_unit(row['unit'])}{stretch}{verdict}"
 
 
 def _short(value: float) -> str:
@@ -204,9 +203,10 @@ def _setting_line(report: Mapping[str, Any]) -> str:
     loads, busy = [each["load_1_min"] for each in all_rounds], [each["busy_percent"] for each in all_rounds]
     versions = ", ".join(f"{library} {version or 'absent'}" for library, version in report["versions"].items())
     return (
-        f"Medians (min-max). {report['date'][:10]}, {m['processor']}, {m['cores']} cores, {m['memory_gb']:g} GB, "
-        f"Python {m['python']}, {versions}. Before each run the machine was {statistics.median(busy):.0f} % busy with "
-        f"other work (median; at most {max(busy):.0f} %), 1-minute load {min(loads):g}-{max(loads):g}."
+        f"Medians (min-max). {report['date'][:10]}, commit {report['commit']}, {versions}, Python {m['python']}, "
+        f"{m['processor']}, {m['cores']} cores, {m['memory_gb']:g} GB. Before the runs the machine was "
+        f"{statistics.median(busy):.0f} % busy with other work (median; at most {max(busy):.0f} %), "
+        f"1-minute load {min(loads):g}-{max(loads):g}."
         + (" QUICK: these figures mean nothing." if report["quick"] else "")
     )
 

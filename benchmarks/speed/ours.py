@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,15 @@ def resume(folder: Path, *, n: int, repeat: int) -> dict[str, float]:
     session.run(_mixed(n, "random"), out=folder)
     times = []
     for i in range(repeat):
-        begin, started = time.perf_counter(), []
-        session.run(
-            _mixed(n + 1 + i, "random"),
-            out=folder,
-            on_change=lambda _record, started=started: started.append(time.perf_counter()),
-        )
+        started: list[float] = []
+        begin = time.perf_counter()
+        session.run(_mixed(n + 1 + i, "random"), out=folder, on_change=partial(_note_time, started))
         times.append(started[0] - begin)
     return {"seconds": statistics.median(times), **peers.open_journal(folder / "journal.log", repeat)}
+
+
+def _note_time(times: list[float], _record: object) -> None:
+    times.append(time.perf_counter())
 
 
 MIXED = {

@@ -16,26 +16,21 @@ class Target(NamedTuple):
     stretch: float | None = None
 
 
-class Figure(NamedTuple):
-    """One number of one arm: the arm's letter, and the name of the number in what it returns."""
-
-    arm: str
-    number: str
-
-
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
     Attributes:
         better: Which way is better; a ratio above 1 always speaks for ours.
+        ours: `arm.number`: which arm, and the name of the number in what it returns.
+        peer: Likewise; None where there is nobody to compare with.
     """
 
     what: str
     unit: str
     better: Literal["more", "less"]
-    ours: Figure
-    peer: Figure | None = None
+    ours: str
+    peer: str | None = None
     target: Target | None = None
 
 
@@ -53,224 +48,127 @@ class Comparison:
     rows: Sequence[Row]
 
 
-RAY = "Ray Tune"
-RAY_REUSE = "Ray Tune, reuse_actors"
-
-
 def comparisons(*, quick: bool) -> list[Comparison]:
     """All of them; `quick` asks whether they work, and its figures mean nothing."""
 
     def n(full: int, small: int) -> int:
         return small if quick else full
 
-    rounds = 1 if quick else 5
-    noops = n(1000, 40)
-    ray_noops, ray_reused = n(12, 3), n(100, 8)
-    journalled = n(300, 30)
-    jobs, seconds = n(8, 4), 0.5 if quick else 7.0
-    few, many = n(100, 20), n(1000, 40)
-    resumed = n(5000, 100)
     return [
-        Comparison(
-            "trials",
-            rounds,
-            {
-                "ours": Arm("rltune", "ours.trials", {"n": noops, "executor": {"name": "local", "workers": 2}}),
-                "ray": Arm(RAY, "peers.ray_trials", {"n": ray_noops, "reuse_actors": False}, "ray"),
-                "reuse": Arm(RAY_REUSE, "peers.ray_trials", {"n": ray_reused, "reuse_actors": True}, "ray"),
-            },
-            [
-                Row(
-                    f"no-op trials, a process each, 2 workers: steady rate ({noops} trials; peer {ray_noops})",
-                    "/s",
-                    "more",
-                    Figure("ours", "steady"),
-                    Figure("ray", "steady"),
-                    Target(60, 200),
-                ),
-                Row(
-                    "the same, imports and start-up counted",
-                    "/s",
-                    "more",
-                    Figure("ours", "per_second"),
-                    Figure("ray", "per_second"),
-                    Target(60, 200),
-                ),
-                Row(
-                    f"the same, the peer without isolation: steady rate (peer {ray_reused} trials)",
-                    "/s",
-                    "more",
-                    Figure("ours", "steady"),
-                    Figure("reuse", "steady"),
-                ),
-                Row(
-                    "from the import to the first line of the first trial",
-                    "s",
-                    "less",
-                    Figure("ours", "start"),
-                    Figure("ray", "start"),
-                ),
-            ],
-        ),
-        Comparison(
-            "journal",
-            rounds,
-            {
-                "ours": Arm("rltune", "ours.trials", {"n": journalled, "executor": "inline"}),
-                "sqlite": Arm("Optuna, SQLite", "peers.optuna_trials", {"n": journalled, "storage": "sqlite"}),
-                "journal": Arm("Optuna, journal", "peers.optuna_trials", {"n": journalled, "storage": "journal"}),
-            },
-            [
-                Row(
-                    f"no-op trials on disk, one process: rate over the whole call ({journalled} trials)",
-                    "/s",
-                    "more",
-                    Figure("ours", "per_second_in_call"),
-                    Figure("journal", "per_second_in_call"),
-                    Target(215, 1000),
-                ),
-                Row(
-                    "the same",
-                    "/s",
-                    "more",
-                    Figure("ours", "per_second_in_call"),
-                    Figure("sqlite", "per_second_in_call"),
-                ),
-            ],
-        ),
-        Comparison(
-            "import",
-            1 if quick else 9,
-            {
-                "ours": Arm("rltune", "peers.start", {"arguments": ["-c", "import rltune"]}),
-                "help": Arm("rltune", "peers.start", {"arguments": ["-m", "rltune", "--help"]}),
-                "tune": Arm("rltune", "peers.start", {"arguments": ["-c", "from rltune import tune"]}),
-                "optuna": Arm("import optuna", "peers.start", {"arguments": ["-c", "import optuna"]}),
-                "ray": Arm("import ray.tune", "peers.start", {"arguments": ["-c", "import ray.tune"]}, "ray"),
-            },
-            [
-                Row(
-                    "import rltune",
-                    "s",
-                    "less",
-                    Figure("ours", "seconds"),
-                    Figure("optuna", "seconds"),
-                    Target(0.1),
-                ),
-                Row("import rltune", "s", "less", Figure("ours", "seconds"), Figure("ray", "seconds")),
-                Row("rltune --help", "s", "less", Figure("help", "seconds"), None, Target(0.3)),
-                Row(
-                    "from rltune import tune, which loads Optuna and the rest",
-                    "s",
-                    "less",
-                    Figure("tune", "seconds"),
-                    Figure("ray", "seconds"),
-                ),
-            ],
-        ),
-        Comparison(
-            "memory",
-            1 if quick else 3,
-            {
-                "ours": Arm("rltune", "ours.resident", {"n": noops}),
-                "ray": Arm("Ray Tune", "peers.ray_resident", {"n": ray_noops}, "ray"),
-            },
-            [
-                Row(
-                    f"memory, driver and helpers while tuning, trials left out: PSS ({noops} trials)",
-                    "MB",
-                    "less",
-                    Figure("ours", "pss"),
-                    Figure("ray", "pss"),
-                    Target(150),
-                ),
-                Row("the driver alone: PSS", "MB", "less", Figure("ours", "driver_pss"), Figure("ray", "driver_pss")),
-                Row(
-                    "the driver alone: RSS",
-                    "MB",
-                    "less",
-                    Figure("ours", "driver_rss"),
-                    Figure("ray", "driver_rss"),
-                    Target(150),
-                ),
-                Row("driver and helpers: sum of RSS", "MB", "less", Figure("ours", "rss"), Figure("ray", "rss")),
-            ],
-        ),
-        Comparison(
-            "idle",
-            1 if quick else 3,
-            {
-                "ours": Arm("rltune", "ours.idle", {"n": jobs, "seconds": seconds}),
-                "ray": Arm("Ray Tune", "peers.ray_idle", {"n": jobs, "seconds": seconds}, "ray"),
-            },
-            [
-                Row(
-                    f"workers' idle share, 2 workers, {jobs} jobs of {seconds:g} s",
-                    "%",
-                    "less",
-                    Figure("ours", "idle_percent"),
-                    Figure("ray", "idle_percent"),
-                    Target(3),
-                ),
-            ],
-        ),
-        Comparison(
-            "starts",
-            1 if quick else 3,
-            {"ours": Arm("rltune", "ours.starts", {"n": n(10, 2)})},
-            [
-                Row("start of a function trial, warm", "ms", "less", Figure("ours", "warm_ms")),
-                Row("start of a function trial, cold", "ms", "less", Figure("ours", "cold_ms")),
-                Row("start of a command trial, a Python script", "ms", "less", Figure("ours", "command_ms")),
-            ],
-        ),
-        Comparison(
-            "suggest",
-            1 if quick else 3,
-            {
-                "few": Arm("rltune", "ours.suggest", {"n": few, "repeat": n(20, 3)}),
-                "few_optuna": Arm("Optuna, journal", "peers.optuna_suggest", {"n": few, "repeat": n(20, 3)}, "optuna"),
-                "many": Arm("rltune", "ours.suggest", {"n": many, "repeat": n(20, 3)}),
-                "many_optuna": Arm(
-                    "Optuna, journal", "peers.optuna_suggest", {"n": many, "repeat": n(20, 3)}, "optuna"
-                ),
-            },
-            [
-                Row(
-                    f"one suggestion of TPE after {few} trials, 10 parameters",
-                    "ms",
-                    "less",
-                    Figure("few", "ms"),
-                    Figure("few_optuna", "ms"),
-                ),
-                Row(
-                    f"one suggestion of TPE after {many} trials",
-                    "ms",
-                    "less",
-                    Figure("many", "ms"),
-                    Figure("many_optuna", "ms"),
-                ),
-            ],
-        ),
-        Comparison(
-            "resume",
-            1,
-            {
-                "ours": Arm("rltune", "ours.resume", {"n": resumed, "repeat": n(5, 2)}),
-            },
-            [
-                Row(
-                    f"going on with a study of {resumed} trials: until the next trial starts",
-                    "s",
-                    "less",
-                    Figure("ours", "seconds"),
-                ),
-                Row(
-                    "of which Optuna alone needs, to read that journal",
-                    "s",
-                    "less",
-                    Figure("ours", "optuna_seconds"),
-                ),
-            ],
-        ),
+        _trials(n(5, 1), n(1000, 40), n(12, 3), n(100, 8)),
+        _journal(n(5, 1), n(300, 30)),
+        _import(n(9, 1)),
+        _memory(n(3, 1), n(1000, 40), n(12, 3)),
+        _idle(n(3, 1), n(8, 4), 0.5 if quick else 7.0),
+        _starts(n(3, 1), n(10, 2)),
+        _suggest(n(3, 1), n(100, 20), n(1000, 40), n(20, 3)),
+        _resume(1, n(5000, 100), n(5, 2)),
     ]
+
+
+def _trials(rounds: int, n: int, n_ray: int, n_reused: int) -> Comparison:
+    arms = {
+        "ours": Arm("rltune", "ours.trials", {"n": n, "executor": {"name": "local", "workers": 2}}),
+        "ray": Arm("Ray Tune", "peers.ray_trials", {"n": n_ray, "reuse_actors": False}, "ray"),
+        "reuse": Arm("Ray Tune, reuse_actors", "peers.ray_trials", {"n": n_reused, "reuse_actors": True}, "ray"),
+    }
+    what = f"no-op trials, a process each, 2 workers: steady rate ({n} trials; peer {n_ray})"
+    reused = f"the same, the peer without isolation: steady rate (peer {n_reused} trials)"
+    target = Target(60, stretch=200)
+    rows = [
+        Row(what, "/s", "more", "ours.steady", "ray.steady", target),
+        Row("the same, imports and start-up counted", "/s", "more", "ours.per_second", "ray.per_second", target),
+        Row(reused, "/s", "more", "ours.steady", "reuse.steady"),
+        Row("from the import to the first line of the first trial", "s", "less", "ours.start", "ray.start"),
+    ]
+    return Comparison("trials", rounds, arms, rows)
+
+
+def _journal(rounds: int, n: int) -> Comparison:
+    arms = {
+        "ours": Arm("rltune", "ours.trials", {"n": n, "executor": "inline"}),
+        "sqlite": Arm("Optuna, SQLite", "peers.optuna_trials", {"n": n, "storage": "sqlite"}, "optuna"),
+        "journal": Arm("Optuna, journal", "peers.optuna_trials", {"n": n, "storage": "journal"}, "optuna"),
+    }
+    what = f"no-op trials in a journal, one process: rate over the whole call ({n} trials)"
+    rate, target = "per_second_in_call", Target(215, stretch=1000)
+    rows = [
+        Row(what, "/s", "more", f"ours.{rate}", f"journal.{rate}", target),
+        Row("the same", "/s", "more", f"ours.{rate}", f"sqlite.{rate}"),
+    ]
+    return Comparison("journal", rounds, arms, rows)
+
+
+def _import(rounds: int) -> Comparison:
+    def start(who: str, *arguments: str, needs: str = "rltune") -> Arm:
+        return Arm(who, "peers.start", {"arguments": arguments}, needs)
+
+    arms = {
+        "ours": start("rltune", "-c", "import rltune"),
+        "help": start("rltune", "-m", "rltune", "--help"),
+        "tune": start("rltune", "-c", "from rltune import tune"),
+        "optuna": start("import optuna", "-c", "import optuna", needs="optuna"),
+        "ray": start("import ray.tune", "-c", "import ray.tune", needs="ray"),
+    }
+    all_of_it = "from rltune import tune, which loads Optuna and the rest"
+    rows = [
+        Row("import rltune", "s", "less", "ours.seconds", "optuna.seconds", Target(0.1)),
+        Row("import rltune", "s", "less", "ours.seconds", "ray.seconds"),
+        Row("rltune --help", "s", "less", "help.seconds", None, Target(0.3)),
+        Row(all_of_it, "s", "less", "tune.seconds", "ray.seconds"),
+    ]
+    return Comparison("import", rounds, arms, rows)
+
+
+def _memory(rounds: int, n: int, n_ray: int) -> Comparison:
+    arms = {
+        "ours": Arm("rltune", "ours.resident", {"n": n}),
+        "ray": Arm("Ray Tune", "peers.ray_resident", {"n": n_ray}, "ray"),
+    }
+    what = f"memory while tuning, driver and helpers, without the trials: PSS ({n} trials; peer {n_ray})"
+    rows = [
+        Row(what, "MB", "less", "ours.pss", "ray.pss", Target(150)),
+        Row("the same: sum of RSS", "MB", "less", "ours.rss", "ray.rss"),
+        Row("the driver alone: PSS", "MB", "less", "ours.driver_pss", "ray.driver_pss"),
+        Row("the driver alone: RSS", "MB", "less", "ours.driver_rss", "ray.driver_rss", Target(150)),
+    ]
+    return Comparison("memory", rounds, arms, rows)
+
+
+def _idle(rounds: int, n: int, seconds: float) -> Comparison:
+    arms = {
+        "ours": Arm("rltune", "ours.idle", {"n": n, "seconds": seconds}),
+        "ray": Arm("Ray Tune", "peers.ray_idle", {"n": n, "seconds": seconds}, "ray"),
+    }
+    what = f"workers' idle share, 2 workers, {n} jobs of {seconds:g} s"
+    return Comparison(
+        "idle", rounds, arms, [Row(what, "%", "less", "ours.idle_percent", "ray.idle_percent", Target(3))]
+    )
+
+
+def _starts(rounds: int, n: int) -> Comparison:
+    rows = [
+        Row("start of a function trial, warm", "ms", "less", "ours.warm_ms"),
+        Row("start of a function trial, cold", "ms", "less", "ours.cold_ms"),
+        Row("start of a command trial, a Python script", "ms", "less", "ours.command_ms"),
+    ]
+    return Comparison("starts", rounds, {"ours": Arm("rltune", "ours.starts", {"n": n})}, rows)
+
+
+def _suggest(rounds: int, few: int, many: int, repeat: int) -> Comparison:
+    arms, rows = {}, []
+    for n in (few, many):
+        options = {"n": n, "repeat": repeat}
+        arms[f"ours_{n}"] = Arm("rltune", "ours.suggest", options)
+        arms[f"optuna_{n}"] = Arm("Optuna, journal", "peers.optuna_suggest", options, "optuna")
+        what = f"one suggestion of TPE after {n} trials, 10 parameters"
+        rows.append(Row(what, "ms", "less", f"ours_{n}.ms", f"optuna_{n}.ms"))
+    return Comparison("suggest", rounds, arms, rows)
+
+
+def _resume(rounds: int, n: int, repeat: int) -> Comparison:
+    rows = [
+        Row(f"going on with a study of {n} trials: until the next one starts", "s", "less", "ours.seconds"),
+        Row("of which Optuna alone needs, to read that journal", "s", "less", "ours.optuna_seconds"),
+    ]
+    return Comparison("resume", rounds, {"ours": Arm("rltune", "ours.resume", {"n": n, "repeat": repeat})}, rows)

@@ -214,7 +214,7 @@ class LossTerms(NamedTuple):
     loss: Tensor
     kl: Tensor
     entropy: Tensor
-    clipped: Tensor  # the share of tokens whose ratio the clip cut off
+    clip_fraction: Tensor  # the share of tokens whose ratio the clip cut off
 
 
 def policy_loss(

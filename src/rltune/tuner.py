@@ -42,6 +42,7 @@ class _Running:
     """A trial that has been suggested and not finished."""
 
     trial: optuna.Trial
+    may_be_pruned: bool
     history: list[Measurement] = field(default_factory=list)
     cause: Cause | None = None
     message: str = ""
@@ -178,7 +179,9 @@ class Tuner:
 
     def _start(self) -> Suggestion:
         trial = self.study.ask()
-        self._running[trial.number] = _Running(trial)
+        record = self._refresh(trial.number)
+        # What the winner is compared with, and the winner itself, are worth their cost to the end.
+        self._running[trial.number] = _Running(trial, may_be_pruned=record.purpose is Purpose.SEARCH)
         params = self.space.suggest(trial)
         record = self._refresh(trial.number)
         if record.seed is None:  # put into the study by somebody else: a dashboard, `study.enqueue_trial`
@@ -207,7 +210,7 @@ class Tuner:
             _curve(running.history, objective.metric), self.patience, maximize=objective.direction == "maximize"
         ):
             running.stopped_by = "early_stopping"
-        elif len(self._objectives) == 1 and running.trial.should_prune():
+        elif running.may_be_pruned and len(self._objectives) == 1 and running.trial.should_prune():
             running.stopped_by, running.pruned = "pruner", True
 
     # --- finish ------------------------------------------------------------------------------------------------------
@@ -274,7 +277,7 @@ class Tuner:
         if outcome is None or outcome.stopped or asked_again:
             ran = Usage(history[-1].seconds if history else 0.0)  # as far as anybody knows
             outcome = Outcome(Cause.LOST, "the tuner ended while this trial ran", usage=ran, again=True)
-        self._running[record.number] = _Running(trial, history=history)
+        self._running[record.number] = _Running(trial, may_be_pruned=False, history=history)
         self.finish(record.number, outcome)
 
     def _is_blameless(self, number: int) -> bool:

@@ -243,8 +243,10 @@ WRONG = {
     "unknown sampler": (
         "",
         "algorithm: bayesain",
-        "5: algorithm: there is no sampler `bayesain` (did you mean `bayesian`? known are `auto`, `bayesian`, `cmaes`, "
-        "`gp`, `grid`, `nsga2`, `random`, `sobol`, `tpe`, and `module:Class` for one of your own)",
+        (
+            "5: algorithm: there is no sampler `bayesain` (did you mean `bayesian`? known are `auto`, `bayesian`, "
+            "`cmaes`, `gp`, `grid`, `nsga2`, `random`, `sobol`, `tpe`, and `module:Class` for one of your own)"
+        ),
     ),
     "sampler without a name": ("", "algorithm: {seed: 3}", "5: algorithm.name: is missing (as in name: ...)"),
     # the trainer

@@ -186,7 +186,7 @@ class TestAlgorithm:
         off = {"clip_min": 0.2, "clip_max": 0.2, "kl_penalty": 1.0, "entropy_coef": 1.0}
         terms = grpo.policy_loss(both, both, both * 0, both * 0, torch.ones(1), mask, **off)
         assert terms.loss.item() == -1
-        assert terms.kl.item() == terms.entropy.item() == terms.clipped.item() == 0
+        assert terms.kl.item() == terms.entropy.item() == terms.clip_fraction.item() == 0
 
 
 class TestBase:

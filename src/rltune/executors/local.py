@@ -34,6 +34,9 @@ _POLL_SECONDS = 0.2
 _SAMPLE_SECONDS = 0.5
 """How often a trial's memory is read."""
 
+_SIGNAL_SECONDS = 0.5
+"""How long a signal that somebody sent to a trial may take to reach us, if it was sent to us too."""
+
 _MAX_SERVER_DEATHS = 3
 """So many deaths of the fork server, with no trial that ended between them, and the study cannot go on."""
 
@@ -79,6 +82,9 @@ class _Stop(NamedTuple):
 
     cause: Cause
     message: str
+
+
+_INTERRUPTED = _Stop(Cause.INTERRUPTED, "the study was stopped while the trial ran")
 
 
 @dataclass
@@ -211,8 +217,8 @@ class _Session:
     def _bury(self, error: _ServerDiedError) -> None:
         """After the fork server's death: its trials are lost, through no doing of theirs."""
         self._server.kill_remains()
-        while self._trials:
-            _, trial = self._trials.popitem()
+        trials, self._trials = self._trials, {}
+        for trial in trials.values():
             self._finish(trial, Outcome(Cause.LOST, str(error), again=True))
         self._server_deaths += 1
         if self._server_deaths >= _MAX_SERVER_DEATHS:
@@ -235,8 +241,30 @@ class _Session:
             memory_bytes=max(trial.memory_bytes, max_rss_bytes) or None,
             gpu_memory_bytes=trial.gpu_memory_bytes,
         )
-        outcome = _outcome(trial, death, stopping=self._should_stop())
+        outcome = self._outcome(trial, trial.outcome or _written(trial) or death)
         self._brain.finish(trial.suggestion.number, replace(outcome, usage=usage))
+
+    def _outcome(self, trial: _Running, told: Outcome) -> Outcome:
+        """How a trial ended: as we made it end, else as it says itself or its process's death tells."""
+        if trial.stop is not None:
+            return Outcome(*trial.stop)
+        if self._was_our_stop(told):
+            return Outcome(*_INTERRUPTED)
+        if told.cause is Cause.INTERRUPTED:
+            return Outcome(Cause.LOST, "the trial's process was sent TERM by something other than rltune")
+        return told
+
+    def _was_our_stop(self, told: Outcome) -> bool:
+        """Whether a failure is the study's stop: a scheduler's signal to all processes may reach a trial before us."""
+        if told.cause not in (Cause.ERROR, Cause.LOST, Cause.INTERRUPTED):
+            return False
+        patience = 0.0 if told.cause is Cause.ERROR or told.again else _SIGNAL_SECONDS
+        deadline = time.monotonic() + patience
+        while not self._should_stop():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _drain(self, trial: _Running) -> None:
         """Takes what a trial has said so far."""
@@ -283,21 +311,6 @@ class _Session:
             trial.term_at = time.monotonic()
 
 
-_INTERRUPTED = _Stop(Cause.INTERRUPTED, "the study was stopped while the trial ran")
-
-
-def _outcome(trial: _Running, death: Outcome, *, stopping: bool) -> Outcome:
-    """How a trial ended: as we made it end, as it says itself, or as its process's death tells."""
-    if trial.stop is not None:
-        return Outcome(trial.stop.cause, trial.stop.message)
-    outcome = trial.outcome or _written(trial) or death
-    if stopping and outcome.cause in (Cause.ERROR, Cause.LOST, Cause.INTERRUPTED):
-        return Outcome(*_INTERRUPTED)  # a scheduler's signal to all processes reaches some before us
-    if outcome.cause is Cause.INTERRUPTED:
-        return Outcome(Cause.LOST, "the trial's process was sent TERM by something other than rltune")
-    return outcome
-
-
 def _written(trial: _Running) -> Outcome | None:
     """What the trial left in its folder where it could not tell us."""
     return TrialDir(trial.suggestion.directory).read_outcome()
@@ -317,12 +330,19 @@ def _death(trial: _Running, status: int) -> Outcome:
     if status >= 0:
         cause, how = Cause.LOST, f"the trial's process ended with status {status} before its trainer had returned"
     elif -status in _CRASHES:
-        cause, how = Cause.ERROR, f"the trial's process crashed ({signal.Signals(-status).name})"
+        cause, how = Cause.ERROR, f"the trial's process crashed ({_signal_name(-status)})"
     elif -status == signal.SIGKILL and kernel_oom_kills() > trial.oom_kills:
         cause, how = Cause.OUT_OF_MEMORY, "the kernel killed the trial for want of memory"
     else:
-        cause, how = Cause.LOST, f"the trial's process was killed from outside ({signal.Signals(-status).name})"
+        cause, how = Cause.LOST, f"the trial's process was killed from outside ({_signal_name(-status)})"
     return Outcome(cause, how + _last_words(trial))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals, of which only the first and the last have names
+        return f"signal {number}"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -431,6 +451,6 @@ class _Server:
         status = self._process.wait()
         self._process = None
         self.control.close()
-        how = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"ended with status {status}"
+        how = f"was killed ({_signal_name(-status)})" if status < 0 else f"ended with status {status}"
         where = f"; its output is in {self._log}" if self._log else ""
         return _ServerDiedError(f"the process that starts the trials {how}{where}")

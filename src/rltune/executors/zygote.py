@@ -95,8 +95,11 @@ class Ended:
 
 
 def command(role: Literal["server", "trial"], fd: int) -> list[str]:
-    """Starts this module in a Python of its own; not by `-m`, which would make its classes those of `__main__`."""
-    return [sys.executable, "-c", "from rltune.executors.zygote import main; main()", role, str(fd)]
+    """Starts this module in a Python of its own; not by `-m`, which would make its classes those of `__main__`.
+
+    `-P`: a `random.py` in the working folder is not to be imported in the place of Python's.
+    """
+    return [sys.executable, "-P", "-c", "from rltune.executors.zygote import main; main()", role, str(fd)]
 
 
 def main() -> Never:

@@ -5,6 +5,7 @@ A pure function of the trials so far, so a study that was killed in any phase go
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +81,8 @@ class Plan:
             records: Every trial so far, running ones included.
             search_is_over: Time for the search is up: whatever runs may end, then come the finals.
         """
-        begun = originals(records)
-        n_baseline = sum(r.purpose is Purpose.BASELINE for r in begun)
-        n_search = sum(r.purpose is Purpose.SEARCH for r in begun)
+        begun = Counter(r.purpose for r in originals(records))
+        n_baseline, n_search = begun[Purpose.BASELINE], begun[Purpose.SEARCH]
         seed = self.seeds.search(n_baseline + n_search)
         if n_baseline < self.baseline_seeds:
             return Request(Purpose.BASELINE, seed, self.default)

@@ -26,8 +26,9 @@ class StudyView:
     Trials that failed by their configuration look pruned before their first value: Optuna's samplers pass over failed
     trials, and so would never learn where training diverges; TPE counts such pruned ones among the worst.
 
-    Notes about the current trial do not reach the storage yet. A sampler may draw several times for one trial. Only what it noted last is written, and never the draw itself,
-    which may be infeasible: the parameters follow at once, so that nobody misses it.
+    Notes about the current trial do not reach the storage yet. A sampler may draw several times for one trial; only
+    what it noted last is written, and never the draw itself, which may be infeasible: the parameters follow at once,
+    so that nobody misses it.
 
     Attributes:
         study: What the sampler is given.

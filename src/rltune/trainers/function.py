@@ -84,11 +84,13 @@ class FunctionTrainer:
         return self._metrics(returned)
 
     def load(self) -> Function:
-        """The function itself.
+        """The function itself, and beside it what every trial needs: forked processes share it.
 
         Raises:
             TrainerError: It cannot be imported.
         """
+        import ruamel.yaml  # noqa: F401 - for `yaml_text`
+
         if isinstance(self._function, str):
             return load_function(self._function, self.search_path)
         if not isinstance(self._function, bytes):
