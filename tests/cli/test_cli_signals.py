@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import lives, wait_for
+from cli_waiting import lives, wait_for
 
 LOCAL = ["--set", "executor={name: local, workers: 2, grace_seconds: 5}", "--set", "n_trials=4"]
 

@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from rltune import records as rec
 from rltune.folder import StudyDir
 from rltune.records import TrialRecord
+from rltune.types import Cause
 
 COOKIE = "RLTUNE_FAULT_TEST"
 """A variable that all processes of a study inherit, also those that leave their group."""
@@ -98,12 +99,14 @@ class _Cold:
 class _Warm:
     """The same command line in a fork of a Python that has imported it already: no second is lost to imports."""
 
-    def __init__(self, arguments: Sequence[str], cwd: Path, log: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], cwd: Path, log: Path, env: dict[str, str], first: Callable[[], None] | None
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
             ["optuna", "sqlalchemy", "rltune.config.build", "rltune.cli.app", "rltune.cli.run"]
         )
-        self._process = context.Process(target=_command_line, args=(arguments, cwd, log, env))
+        self._process = context.Process(target=_command_line, args=(arguments, cwd, log, env, first))
         self._process.start()
         self.pid = self._process.pid
 
@@ -112,7 +115,9 @@ class _Warm:
         return self._process.exitcode
 
 
-def _command_line(arguments: Sequence[str], cwd: Path, log: Path, env: dict[str, str]) -> None:
+def _command_line(
+    arguments: Sequence[str], cwd: Path, log: Path, env: dict[str, str], first: Callable[[], None] | None
+) -> None:
     os.setsid()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
@@ -122,6 +127,8 @@ def _command_line(arguments: Sequence[str], cwd: Path, log: Path, env: dict[str,
     os.environ.update(env)
     sys.path = [entry for entry in sys.path if entry != str(JOBS.parent)]  # the study has its own `fault_jobs`
     sys.argv = ["rltune", *arguments]
+    if first is not None:
+        first()
     from rltune.cli.main import main
 
     main(arguments)
@@ -168,10 +175,12 @@ class Case:
     root: Path
     cookie: str = field(default_factory=lambda: secrets.token_hex(8))
     sessions: list[Session] = field(default_factory=list)
+    storage: str | None = None
+    name: str = "study"
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        self.folder = StudyDir(self.root / "runs" / "study")
+        self.folder = StudyDir(self.root / "runs" / self.name)
         self.ledger = self.root / "ledger.txt"
         self.file = self.root / "study.yaml"
 
@@ -197,8 +206,9 @@ class Case:
             seconds: Between them.
             mended: Once this file exists, nothing goes wrong any more.
             executor: Keys of that section.
-            changes: Keys of the study file.
+            changes: Other keys of the study file.
         """
+        self.folder = StudyDir(self.root / "runs" / self.name)
         shutil.copy(JOBS, self.root)
         job = {
             "ledger": str(self.ledger),
@@ -210,7 +220,8 @@ class Case:
         (self.root / "job.json").write_text(json.dumps(job))
         command = ["{python}", "-S", "-E", "fault_jobs.py", "{x}"]
         study = {
-            "name": "study",
+            "name": self.name,
+            "out": "runs",
             "algorithm": "random",
             "n_trials": n_trials,
             "trainer": {"function": "fault_jobs:train"} if kind == "function" else {"command": command},
@@ -218,20 +229,35 @@ class Case:
             "evaluation": {"metric": "loss", "direction": "minimize"},
             "executor": {"workers": workers, "grace_seconds": 1.0, **(executor or {})},
             "protocol": "simple",
+            **({} if self.storage is None else {"storage": self.storage}),
             **changes,
         }
         self.file.write_text(json.dumps(study))  # JSON is YAML
 
-    def start(self, *arguments: str, cold: bool = False) -> Session:
+    def start(self, *arguments: str, cold: bool = False, first: Callable[[], None] | None = None) -> Session:
+        """Starts `rltune run`.
+
+        Args:
+            arguments: Beside the study file.
+            cold: In a Python of its own, instead of a fork of one that has imported everything.
+            first: Called in the new process before the command line; may be pickled.
+        """
+        return self._start(["run", self.file.name, *arguments], cold=cold, first=first)
+
+    def _start(self, words: Sequence[str], *, cold: bool = False, first: Callable[[], None] | None = None) -> Session:
         log = self.root / f"session-{len(self.sessions)}.txt"
-        kind = _Cold if cold else _Warm
-        process = kind(["run", self.file.name, *arguments], self.root, log, {COOKIE: self.cookie})
+        env = {COOKIE: self.cookie}
+        process = _Cold(words, self.root, log, env) if cold else _Warm(words, self.root, log, env, first)
         self.sessions.append(Session(process, log))
         return self.sessions[-1]
 
     def run(self, *arguments: str, seconds: float = 60.0, cold: bool = False) -> Ended:
         """Runs it to its end."""
         return self.start(*arguments, cold=cold).end(seconds)
+
+    def call(self, *arguments: str) -> Ended:
+        """Another verb than `run`."""
+        return self._start(arguments).end()
 
     def notes(self, what: str = "started") -> list[Note]:
         """The ledger's lines of one kind."""
@@ -246,8 +272,8 @@ class Case:
 
     def study(self) -> optuna.Study:
         """As anybody would open it, without us."""
-        storage = JournalStorage(JournalFileBackend(str(self.folder.journal)))
-        return optuna.load_study(study_name="study", storage=storage)
+        storage = self.storage or JournalStorage(JournalFileBackend(str(self.folder.journal)))
+        return optuna.load_study(study_name=self.name, storage=storage)
 
     def records(self) -> list[TrialRecord]:
         return rec.load(self.study())
@@ -275,7 +301,7 @@ class Case:
     def assert_nothing_lives(self, within: float = 2.0) -> None:
         deadline = time.monotonic() + within
         while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.03)
         assert not left, [(p.pid, p.status(), p.cmdline()) for p in left]
 
     def close(self) -> None:
@@ -301,7 +327,7 @@ def assert_sound(case: Case) -> None:
         if record.state is TrialState.COMPLETE:
             assert record.number not in replaced, f"trial {record.number} is complete and was run again"
         if outcome is not None and outcome.cause is None and not outcome.stopped:
-            assert record.state is TrialState.COMPLETE, f"trial {record.number} left a result, which was not taken"
+            assert record.cause is not Cause.LOST, f"trial {record.number} left a result, which was not taken"
     seeds = [r.seed for r in rec.originals(records)]
     assert len(set(seeds)) == len(seeds)
     for seed in seeds:

@@ -26,7 +26,7 @@ def main():
     """The command trainer: `fault_jobs.py X`."""
 
     def report(step, **metrics):
-        with open(os.environ["RLTUNE_METRICS"], "a") as file:
+        with Path(os.environ["RLTUNE_METRICS"]).open("a") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     loss = run(int(os.environ["RLTUNE_TRIAL"]), int(os.environ["RLTUNE_SEED"]), float(sys.argv[1]), report)
@@ -75,8 +75,17 @@ def crashes(report):
     ctypes.string_at(0)
 
 
+def says_a_word_and_crashes(report):
+    print("NCCL says no", flush=True)
+    crashes(report)
+
+
 def is_killed(report):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_killed_by_a_signal_without_a_name(report):
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)
 
 
 def eats_memory(report):
@@ -109,6 +118,11 @@ def leaves_children_and_hangs(report):
     hangs(report)
 
 
+def leaves_children_and_ignores_term(report):
+    leaves_children(report)
+    ignores_term(report)
+
+
 def prints_much(report):
     block = b"x" * 79 + b"\n"
     for _ in range(100):
@@ -120,12 +134,31 @@ def closes_stdout(report):
     os.close(2)
 
 
+def closes_everything(report):
+    """As a daemon does; nothing can be reported any more."""
+    JOB["steps"] = 0
+    os.closerange(0, 256)
+    time.sleep(1)
+
+
 def exits_silently(report):
     os._exit(3)
 
 
 def exits_well_too_soon(report):
     os._exit(0)
+
+
+def is_killed_once_it_has_written_its_outcome(report):
+    from rltune import folder
+
+    write = folder.TrialDir.write_outcome
+
+    def write_and_die(self, outcome):
+        write(self, outcome)
+        is_killed(report)
+
+    folder.TrialDir.write_outcome = write_and_die
 
 
 def fills_the_disk(report):

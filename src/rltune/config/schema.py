@@ -57,7 +57,8 @@ def safe_name(text: str) -> str:
 
 def _storage(value: Any) -> Any:
     if isinstance(value, str) and value != "journal" and not re.match(r"[a-z][a-z0-9+]*://", value):
-        raise wrong(f"must be journal or a URL, got {found(value)}", "as in sqlite:///study.db")
+        shown = re.sub(r"//[^/@]*@", "//...@", value)  # no password on the screen
+        raise wrong(f"must be journal or a URL, got {found(shown)}", "as in sqlite:///study.db")
     return value
 
 

@@ -20,7 +20,7 @@ _TAIL_LINES = 20
 _KILL_SECONDS = 2.0
 """How long a killed process may take to vanish; one that hangs in the kernel takes longer, and is left to it."""
 
-_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 """Signals that a program doesn't raise by its own fault."""
 
 
