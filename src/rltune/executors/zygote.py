@@ -178,7 +178,7 @@ class _Server:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, _Term())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         _die_with_parent()
         _adopt_orphans()
@@ -219,7 +219,8 @@ class _Server:
 def _run_trial(pipe: Connection[Any, Any], trainer: Trainer | None) -> Never:
     """Runs the trial that `pipe` tells, says how it ended, and ends this process without further ado."""
     _leave_signals_to_the_tuner()
-    signal.signal(signal.SIGTERM, _interrupt)
+    term = _Term()
+    signal.signal(signal.SIGTERM, term)
     begin = time.monotonic()
     try:
         launch: Launch = pipe.recv()
@@ -230,13 +231,14 @@ def _run_trial(pipe: Connection[Any, Any], trainer: Trainer | None) -> Never:
 
         def report(measurement: Measurement) -> None:
             if _ask(pipe, measurement) is Decision.STOP:
+                term.heard = True
                 raise TrialStopped
 
         if trainer is None:
             assert launch.setup is not None
             trainer = _Unloaded(launch.setup)
         outcome = attempt(trainer, launch.suggestion, report)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        term.heard = True
         peak = max(_max_rss_bytes(resource.getrusage(who)) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         outcome = replace(outcome, usage=Usage(time.monotonic() - begin, peak))
         _flush()
@@ -275,8 +277,16 @@ def _write_outcome(directory: TrialDir, outcome: Outcome) -> None:
         print(f"rltune: cannot write {directory.outcome}: {error}", file=sys.stderr)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise Interrupted
+class _Term:
+    """A trial's answer to TERM: raised once; told to stop, the trial cleans up undisturbed until its time is up."""
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        if not self.heard:
+            self.heard = True
+            raise Interrupted
 
 
 def _nothing(_signal: int, _frame: FrameType | None) -> None:

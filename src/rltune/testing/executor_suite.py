@@ -100,6 +100,16 @@ def _clean_up(suggestion: Suggestion, report: Report) -> None:
         (suggestion.directory / "cleaned").touch()
 
 
+def _clean_up_slowly(suggestion: Suggestion, report: Report) -> None:
+    """TERM may come while this cleans up, because it was told to stop by the answer to its report."""
+    try:
+        _report_forever(suggestion, report)
+    finally:
+        for _ in range(60):
+            time.sleep(0.005)
+        (suggestion.directory / "cleaned").touch()
+
+
 def _raise(*_: object) -> None:
     raise RuntimeError("the trainer broke")
 
@@ -174,6 +184,7 @@ _ACTIONS: dict[str, Callable[[Suggestion, Report], None]] = {
     "report": _report_steps,
     "report_forever": _report_forever,
     "clean_up": _clean_up,
+    "clean_up_slowly": _clean_up_slowly,
     "raise": _raise,
     "crash": _crash,
     "be_killed": _be_killed,
@@ -249,8 +260,10 @@ class ExecutorSuite:
         assert 0.3 <= brain.outcomes[0].usage.seconds < 5
 
     def test_a_stop_interrupts_what_runs(self, tmp_path: Path) -> None:
-        brain = ScriptedBrain(tmp_path, [{"do": "clean_up"}] * 4)
-        self.run(brain, workers=1, should_stop=lambda: len(brain.seen.get(0, ())) > 2)
+        brain = ScriptedBrain(tmp_path, [{"do": "clean_up_slowly"}] * 4)
+        self.run(
+            brain, workers=1, resources=Resources(grace_seconds=5), should_stop=lambda: len(brain.seen.get(0, ())) > 2
+        )
         assert list(brain.outcomes) == [0]
         assert brain.outcomes[0].cause is Cause.INTERRUPTED
         assert (tmp_path / "0000" / "cleaned").exists()
