@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import io
 import json
 import math
@@ -64,6 +65,14 @@ def yaml_text(config: Mapping[str, Any]) -> str:
     Raises:
         TrainerError: A value that YAML has no form for; the message names its place.
     """
+    out = io.StringIO()
+    _writer().dump(plain(config), out)
+    return out.getvalue()
+
+
+@functools.cache
+def _writer() -> Any:
+    """Made once: it is written with for every trial."""
     from ruamel.yaml import YAML
     from ruamel.yaml.representer import SafeRepresenter
 
@@ -86,9 +95,7 @@ def yaml_text(config: Mapping[str, Any]) -> str:
     yaml.allow_unicode = True
     yaml.width = 2**31
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # annotated as None by ruamel
-    out = io.StringIO()
-    yaml.dump(plain(config), out)
-    return out.getvalue()
+    return yaml
 
 
 def json_text(config: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ class FunctionTrainer:
         Raises:
             TrainerError: It cannot be imported.
         """
-        import ruamel.yaml  # noqa: F401 - for `yaml_text`
+        yaml_text({})  # loads its library
 
         if isinstance(self._function, str):
             return load_function(self._function, self.search_path)
