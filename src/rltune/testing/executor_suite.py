@@ -290,7 +290,7 @@ class IsolatedExecutorSuite(ExecutorSuite):
     @pytest.mark.parametrize("do", ["hang", "hang_ignoring_term"])
     def test_a_trial_that_takes_too_long_is_ended(self, tmp_path: Path, do: str) -> None:
         brain = ScriptedBrain(tmp_path, [{"do": do}, {"do": "return"}])
-        self.run(brain, workers=1, resources=Resources(seconds=0.6, grace_seconds=0.3))
+        self.run(brain, workers=1, resources=Resources(seconds=2, grace_seconds=0.3))
         assert brain.outcomes[0].cause is Cause.TIMEOUT
         assert brain.outcomes[1].cause is None
 
