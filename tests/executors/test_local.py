@@ -92,6 +92,21 @@ def test_the_trials_seed_seeds_the_global_generators(tmp_path):
     assert results[0][0] != results[0][1]
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_trial_gets_the_python_path_of_its_user_and_no_other(tmp_path, monkeypatch, warm):
+    """A command may run in another environment, where our packages would be in the way of its own."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    brain = ScriptedBrain(tmp_path, [{}])
+    LocalExecutor(warm=warm).run(brain, tells_python_path)
+    assert brain.outcomes[0].metrics == {"set": 0.0}
+
+
+def tells_python_path(suggestion, report):
+    import os
+
+    return {"set": float("PYTHONPATH" in os.environ)}
+
+
 class TestGpus:
     def test_a_trial_sees_its_own_gpus_only(self, tmp_path):
         brain = ScriptedBrain(tmp_path, [{}] * 6)

@@ -420,7 +420,6 @@ class _Server:
 
     def _start(self) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair()
-        path = os.pathsep.join(p for p in self._setup.sys_path if p)
         with theirs, open(self._log or os.devnull, "ab") as log:  # noqa: PTH123
             try:
                 process = subprocess.Popen(
@@ -430,7 +429,7 @@ class _Server:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C in the terminal is the tuner's to handle
-                    env=os.environ | {"PYTHONPATH": path, _MARK: self._mark},
+                    env=os.environ | {_MARK: self._mark},
                 )
             except OSError as error:
                 raise ExecutorError(f"no process can be started: {error}") from error

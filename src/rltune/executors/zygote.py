@@ -36,6 +36,9 @@ from rltune.folder import TrialDir
 from rltune.types import Decision, Measurement, Outcome, Report, Suggestion, Trainer, TrialStopped, Usage
 from rltune.worker import Interrupted, attempt
 
+_HOME = Path(__file__).parents[2]
+"""Where this package is. Not told by PYTHONPATH, which a command in another environment would inherit."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -99,7 +102,8 @@ def command(role: Literal["server", "trial"], fd: int) -> list[str]:
 
     `-P`: a `random.py` in the working folder is not to be imported in the place of Python's.
     """
-    return [sys.executable, "-P", "-c", "from rltune.executors.zygote import main; main()", role, str(fd)]
+    start = f"import sys; sys.path.append({str(_HOME)!r}); from rltune.executors.zygote import main; main()"
+    return [sys.executable, "-P", "-c", start, role, str(fd)]
 
 
 def main() -> Never:
