@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe, wait
-from multiprocessing.reduction import send_handle
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
-import cloudpickle
-import psutil
-
-from rltune.errors import ExecutorError, TrainerError
-from rltune.executors import zygote
+from rltune.errors import ExecutorError
+from rltune.executors.fork_server import ForkServer, ServerDiedError, signal_name
 from rltune.executors.gpus import GpuPool, gpu_memory_bytes, visible_gpus
-from rltune.executors.measure import kernel_oom_kills, process_tree, processes_with, resident_bytes
-from rltune.executors.zygote import Broken, Ended, Launch, Ready, Setup, Started
+from rltune.executors.measure import kernel_oom_kills, process_tree, resident_bytes
+from rltune.executors.zygote import Launch, Started
 from rltune.folder import TrialDir
 from rltune.trainers.child import last_lines, log_tail
 from rltune.types import Brain, Cause, Decision, Idle, Measurement, Outcome, Resources, Suggestion, Trainer, Usage
@@ -39,9 +31,6 @@ _SIGNAL_SECONDS = 0.5
 
 _MAX_SERVER_DEATHS = 3
 """So many deaths of the fork server, with no trial that ended between them, and the study cannot go on."""
-
-_MARK = "RLTUNE_SERVER"
-"""A variable by which everything that a fork server has started can be found after the server's death."""
 
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 """Signals that a process earns by its own doing."""
@@ -73,7 +62,7 @@ class LocalExecutor:
         if self.resources.gpus > 0:
             pool = GpuPool(visible_gpus() if self.gpus is None else self.gpus, self.resources.gpus)
         n_slots = self.workers if pool is None else min(self.workers, pool.n_slots)
-        with _Server(trainer, warm=self.warm, log=self.log) as server:
+        with ForkServer(trainer, warm=self.warm, log=self.log) as server:
             _Session(brain, server, should_stop, resources=self.resources, n_slots=n_slots, pool=pool).run()
 
 
@@ -113,7 +102,7 @@ class _Session:
     def __init__(
         self,
         brain: Brain,
-        server: _Server,
+        server: ForkServer,
         should_stop: Callable[[], bool],
         *,
         resources: Resources,
@@ -140,7 +129,7 @@ class _Session:
                 elif self._fill() is Idle.DONE and not self._trials:
                     return
                 self._wait()
-            except _ServerDiedError as error:
+            except ServerDiedError as error:
                 self._bury(error)
             for trial in list(self._trials.values()):
                 self._enforce(trial)
@@ -214,7 +203,7 @@ class _Session:
                 self._server_deaths = 0
                 self._finish(trial, _death(trial, message.status), message.max_rss_bytes)
 
-    def _bury(self, error: _ServerDiedError) -> None:
+    def _bury(self, error: ServerDiedError) -> None:
         """After the fork server's death: its trials are lost, through no doing of theirs."""
         self._server.kill_remains()
         trials, self._trials = self._trials, {}
@@ -330,19 +319,12 @@ def _death(trial: _Running, status: int) -> Outcome:
     if status >= 0:
         cause, how = Cause.LOST, f"the trial's process ended with status {status} before its trainer had returned"
     elif -status in _CRASHES:
-        cause, how = Cause.ERROR, f"the trial's process crashed ({_signal_name(-status)})"
+        cause, how = Cause.ERROR, f"the trial's process crashed ({signal_name(-status)})"
     elif -status == signal.SIGKILL and kernel_oom_kills() > trial.oom_kills:
         cause, how = Cause.OUT_OF_MEMORY, "the kernel killed the trial for want of memory"
     else:
-        cause, how = Cause.LOST, f"the trial's process was killed from outside ({_signal_name(-status)})"
+        cause, how = Cause.LOST, f"the trial's process was killed from outside ({signal_name(-status)})"
     return Outcome(cause, how + _last_words(trial))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals, of which only the first and the last have names
-        return f"signal {number}"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -352,104 +334,3 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         pass
     except PermissionError:  # macOS says so of a group of zombies
         pass
-
-
-class _ServerDiedError(ExecutorError):
-    """The fork server is no more."""
-
-
-class _Server:
-    """The tuner's end of the fork server. After its death the next `launch` starts another."""
-
-    def __init__(self, trainer: Trainer, *, warm: bool, log: Path | None) -> None:
-        self._setup = Setup(cloudpickle.dumps(trainer), tuple(sys.path), warm)
-        self._log = log
-        self._mark = secrets.token_hex(8)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is None:
-            return
-        self.control.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    @property
-    def setup(self) -> Setup | None:
-        """What a trial must be given, since the server has not loaded it."""
-        return None if self._warm else self._setup
-
-    def launch(self, number: int, pipe: Connection[Any, Any]) -> None:
-        """Starts a trial's process, which gets this end of a pipe."""
-        process = self._process or self._start()
-        try:
-            self.control.send(number)
-            send_handle(self.control, pipe.fileno(), process.pid)
-        except OSError as error:
-            raise self._died() from error
-
-    def receive(self) -> list[Started | Ended]:
-        """What the server has to say, without waiting longer than for the first message."""
-        messages: list[Started | Ended] = []
-        try:
-            messages.append(self.control.recv())
-            while self.control.poll():
-                messages.append(self.control.recv())
-        except (EOFError, OSError) as error:
-            if not messages:  # else the next call meets the end again
-                raise self._died() from error
-        return messages
-
-    def kill_remains(self) -> None:
-        """Kills what a dead server's trials have left; what starts others meanwhile is met in the next round."""
-        deadline = time.monotonic() + 5
-        while (remains := processes_with(_MARK, self._mark)) and time.monotonic() < deadline:
-            for process in remains:
-                try:
-                    process.kill()
-                except psutil.Error:  # gone already
-                    pass
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        ours, theirs = socket.socketpair()
-        with theirs, open(self._log or os.devnull, "ab") as log:  # noqa: PTH123
-            try:
-                process = subprocess.Popen(
-                    zygote.command("server", theirs.fileno()),
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C in the terminal is the tuner's to handle
-                    env=os.environ | {_MARK: self._mark},
-                )
-            except OSError as error:
-                raise ExecutorError(f"no process can be started: {error}") from error
-        self._process, self.control = process, Connection(ours.detach())
-        try:
-            self.control.send(self._setup)
-            answer: Ready | Broken = self.control.recv()
-        except (EOFError, OSError) as error:
-            raise self._died() from error
-        if isinstance(answer, Broken):
-            self.__exit__()
-            raise (TrainerError if answer.by_user else ExecutorError)(answer.message)
-        self._warm = answer.warm
-        return process
-
-    def _died(self) -> _ServerDiedError:
-        assert self._process is not None
-        status = self._process.wait()
-        self._process = None
-        self.control.close()
-        how = f"was killed ({_signal_name(-status)})" if status < 0 else f"ended with status {status}"
-        where = f"; its output is in {self._log}" if self._log else ""
-        return _ServerDiedError(f"the process that starts the trials {how}{where}")
