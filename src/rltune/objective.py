@@ -5,13 +5,13 @@ Infeasible is not failed: a trial that misses a constraint has a value, and rank
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from rltune.errors import InputError, Problem
+from rltune.wording import nearest
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
@@ -102,8 +102,8 @@ def measured(metrics: Mapping[str, float], name: str) -> float:
     if name in metrics:
         return metrics[name]
     there = f"there is {', '.join(sorted(metrics))}" if metrics else "there is no metric at all"
-    near = difflib.get_close_matches(name, metrics, n=1)
-    hint = f"did you mean `{near[0]}`? {there}" if near else there
+    near = nearest(name, metrics)
+    hint = f"did you mean `{near}`? {there}" if near else there
     raise InputError([Problem((), f"the metric `{name}` was not measured", hint)])
 
 
