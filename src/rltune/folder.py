@@ -68,6 +68,10 @@ class TrialDir:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def fold(self, index: int) -> TrialDir:
+        """The folder of one fold of a cross-validated trial, counted over all repeats."""
+        return TrialDir(self.path / f"fold_{index}")
+
     def append_measurement(self, measurement: Measurement) -> None:
         """One line, one write: a crash can cut only the last line."""
         row: dict[str, Any] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.types import Cause, Purpose
@@ -20,7 +21,9 @@ _CAUSE = "cause"
 _MESSAGE = "message"
 _METRICS = "metrics"
 _STOPPED_BY = "stopped_by"
-_PLAN = "plan"  # of the study; the others are of a trial
+_SOURCE = "source"
+_PLAN = "plan"  # of the study, as the next; the others are of a trial
+_WARM_START = "warm_start"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class TrialRecord:
         violations: By how much each constraint is missed, by its name; at most 0 where it holds.
         stopped_by: The rule that ended a trial before its time.
         retry_of: The trial that this one repeats.
+        source: The number that a trial of an earlier study has there.
     """
 
     number: int
@@ -51,6 +55,7 @@ class TrialRecord:
     message: str = ""
     stopped_by: str | None = None
     retry_of: int | None = None
+    source: int | None = None
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
@@ -89,6 +94,7 @@ class TrialRecord:
             "message": self.message,
             "stopped_by": self.stopped_by,
             "retry_of": self.retry_of,
+            "source": self.source,
             "started": self.started and self.started.isoformat(timespec="milliseconds"),
             "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
             "seconds": self.seconds,
@@ -145,6 +151,7 @@ def from_trial(trial: FrozenTrial) -> TrialRecord:
         message=attrs.get(_MESSAGE, ""),
         stopped_by=attrs.get(_STOPPED_BY),
         retry_of=attrs.get(_RETRY_OF),
+        source=attrs.get(_SOURCE),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
     )
@@ -158,6 +165,54 @@ def write_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
 def read_plan(study: optuna.Study) -> dict[str, Any]:
     """What `write_plan` wrote; empty for a study that rltune did not make."""
     return dict(study.user_attrs.get(_PLAN, {}))
+
+
+def add_earlier(
+    study: optuna.Study,
+    trials: Iterable[TrialRecord],
+    distributions: Mapping[str, BaseDistribution],
+    told: Mapping[str, Any],
+) -> None:
+    """Puts trials of an earlier study into this one, before its first trial; once, however often this is called.
+
+    Each trial is one entry of the journal and carries its old number, and the last entry says that all are there. So
+    where a tuner is killed between two of them, the next one adds those that are missing.
+
+    Args:
+        study: To add to.
+        trials: As `records.load` gave them there, complete or pruned.
+        distributions: This study's, of every parameter of the trials.
+        told: What to keep about where they come from.
+    """
+    if _WARM_START in study.user_attrs:
+        return
+    there = {trial.user_attrs.get(_SOURCE) for trial in study.get_trials(deepcopy=False)}
+    for record in trials:
+        if record.number not in there:
+            study.add_trial(_as_earlier(record, distributions))
+    study.set_user_attr(_WARM_START, dict(told))
+
+
+def _as_earlier(record: TrialRecord, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    attrs = attributes(Purpose.EARLIER, record.seed) | {_SOURCE: record.number, _METRICS: dict(record.metrics)}
+    if record.stopped_by is not None:
+        attrs[_STOPPED_BY] = record.stopped_by
+    trial = optuna.trial.create_trial(
+        state=record.state,
+        values=record.values,
+        params=dict(record.params),
+        distributions={name: distributions[name] for name in record.params},
+        user_attrs=attrs,
+        intermediate_values=dict(record.curve),
+        constraints=dict(record.violations),
+    )
+    trial.datetime_start, trial.datetime_complete = record.started, record.finished
+    return trial
+
+
+def read_warm_start(study: optuna.Study) -> dict[str, Any]:
+    """What `add_earlier` was told; empty for a study that began without an earlier one."""
+    return dict(study.user_attrs.get(_WARM_START, {}))
 
 
 def trial_id(study: optuna.Study, number: int) -> int:
@@ -176,7 +231,7 @@ def load(study: optuna.Study) -> list[TrialRecord]:
 
 
 def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
-    """How many trials came before this one, retries not counted; a retry has the ordinal of what it repeats.
+    """How many trials of this study came before this one, retries not counted; a retry has that of what it repeats.
 
     It is what samplers are seeded by: a study that was killed and resumed proposes what it would have proposed.
     """
@@ -184,12 +239,17 @@ def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
     root = trial
     while (origin := root.user_attrs.get(_RETRY_OF)) is not None:
         root = trials[origin]
-    return sum(_RETRY_OF not in t.user_attrs for t in trials[: root.number])
+    return sum(_RETRY_OF not in t.user_attrs and _SOURCE not in t.user_attrs for t in trials[: root.number])
 
 
 def originals(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """The trials that count against the budget: all but the retries."""
-    return [r for r in records if r.retry_of is None]
+    """The trials that count against the budget: all of this study's but the retries."""
+    return [r for r in own(records) if r.retry_of is None]
+
+
+def own(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials that this study has run, or will; not those that it knows from an earlier one."""
+    return [r for r in records if r.purpose is not Purpose.EARLIER]
 
 
 def effective(records: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -200,12 +260,12 @@ def effective(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def busy_seconds(records: Iterable[TrialRecord]) -> float:
-    """Wall time during which at least one of the finished trials ran.
+    """Wall time during which at least one of this study's finished trials ran.
 
     A trial ends here when its own time was up, not when it was closed: one that was lost is closed by the next session.
     """
     total, end = 0.0, None
-    for start, finish in sorted(_span(r) for r in records if r.started and r.finished):
+    for start, finish in sorted(_span(r) for r in own(records) if r.started and r.finished):
         if end is None or start > end:
             total += (finish - start).total_seconds()
             end = finish

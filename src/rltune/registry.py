@@ -1,6 +1,6 @@
 """Parts by name: ours, those that other packages offer as entry points, and any `module:Class`.
 
-Samplers, pruners, guards and executors are all found here, so a new one is one new file and no edit.
+Samplers, pruners, guards, trainers and executors are all found here, so a new one is one new file and no edit.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,20 @@ import optuna
 
 from rltune import config as cfg
 from rltune import records as rec
+from rltune.analysis.pareto import Pareto, pareto
 from rltune.analysis.selection import Verdict, recommended, verdict
 from rltune.config.build import Parts, build
 from rltune.errors import FolderError, InputError, StudyFileError
+from rltune.evaluation.folds import FoldEnd
 from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.records import TrialRecord
+from rltune.report.build import build_report
 from rltune.report.files import write_results
+from rltune.report.model import Report
+from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
+from rltune.trainers.config_text import flattened
 from rltune.tuner import Tuner
 
 DONE = 0
@@ -63,8 +69,43 @@ class Result:
         return rec.read_plan(self.study)
 
     @property
+    def space(self) -> SearchSpace:
+        """What varied, by the folder's study file.
+
+        Raises:
+            StudyFileError: It is gone or has been changed by hand.
+        """
+        return _space(cfg.load(self.folder.study_file))
+
+    def pareto(self) -> Pareto:
+        """The trade-off between the objectives, of single runs; with one objective, its best trial is the front."""
+        return pareto(self.records, self.objectives)
+
+    @property
     def exit_code(self) -> int:
         return DONE if self.best is not None and self.halted is None else NOTHING_FEASIBLE
+
+    def report(self, metric: str | None = None) -> Report:
+        """The study's performance analysis, which `rltune report` prints.
+
+        Args:
+            metric: The objective to look at; None for the first.
+
+        Raises:
+            InputError: No objective has that metric.
+            StudyFileError: The folder's study file is gone or has been changed by hand.
+        """
+        return build_report(
+            self.config.name,
+            self.records,
+            self.objectives,
+            self.space,
+            workers=self.config.executor.workers,
+            n_planned=self.plan.get("n_trials"),
+            recommended=self.best,
+            verdict=self.verdict,
+            metric=metric,
+        )
 
 
 def read(path: Path) -> Result:
@@ -87,7 +128,16 @@ def _result(
 ) -> Result:
     objective, records = config.evaluation.objectives()[0], rec.load(study)
     found = verdict(records, objective, rec.read_plan(study).get("default"))
-    return Result(folder, config, study, records, found, recommended(records, objective, found), halted, stopped)
+    best = recommended(rec.own(records), objective, found)  # what an earlier study measured does not win by itself
+    return Result(folder, config, study, records, found, best, halted, stopped)
+
+
+def _space(kept: cfg.StudyConfig) -> SearchSpace:
+    """What varied, by a folder's study file: the trainer's own config, which expressions may read, stands in it."""
+    given = kept.trainer.config
+    known = flattened(given) if isinstance(given, Mapping) else {}
+    space = SearchSpace.from_mapping(kept.search_space, kept.constraints, kept.derived, constants=known)
+    return space.with_defaults(known)
 
 
 def study_dir(config: cfg.StudyConfig, out: Path | None = None) -> StudyDir:
@@ -117,6 +167,7 @@ def run(
     should_stop: Callable[[], bool] = lambda: False,
     on_open: Callable[[Tuner, Parts], None] = lambda _tuner, _parts: None,
     on_change: Callable[[TrialRecord], None] = lambda _record: None,
+    on_fold: Callable[[TrialRecord, FoldEnd], None] = lambda _record, _end: None,
 ) -> Result:
     """Starts the study or goes on with it, until its plan is fulfilled or it is told to stop.
 
@@ -127,6 +178,7 @@ def run(
         should_stop: Asked several times a second; once it says yes, what runs is interrupted and can be resumed.
         on_open: Called once the journal is open, before the first trial of this session.
         on_change: Called whenever a trial starts or ends.
+        on_fold: Called whenever a fold of a cross-validated trial has ended.
 
     Raises:
         StudyFileError: The study cannot be built.
@@ -144,9 +196,10 @@ def run(
                 _refuse_changes(kept, folder)
             tuner = parts.open_tuner(folder)
             write_atomic(folder.study_file, kept.to_yaml())
-            tuner.on_change = on_change
+            tuner.on_change, tuner.on_fold = on_change, on_fold
             on_open(tuner, parts)
-            parts.executor.run(tuner, parts.per_trial, stopping)
+            parts.executor.run(tuner, parts.trainer, stopping)
+            tuner.close()
             result = _result(folder, config, tuner.study, halted=tuner.halted, stopped=stopping())
             write_results(
                 folder,

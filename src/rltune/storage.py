@@ -169,5 +169,19 @@ def _open_storage(storage: str, folder: StudyDir, *, repair: bool) -> BaseStorag
     return RDBStorage(storage)
 
 
+def study_on(study: optuna.Study, storage: Any) -> optuna.Study:
+    """The same study as another storage shows it, such as one that passes most things on to the real one."""
+    # `copy.copy` would fail on the study that Hyperband shows to samplers: it hides its attributes.
+    view: optuna.Study = object.__new__(type(study))
+    state = object.__getattribute__(study, "__dict__")
+    object.__getattribute__(view, "__dict__").update(
+        state,
+        _storage=storage,
+        _directions=storage.get_study_directions(study._study_id),
+        _thread_local=type(state["_thread_local"])(),  # where Optuna caches trials
+    )
+    return view
+
+
 def _storage_name(storage: str, folder: StudyDir) -> str:
     return str(folder.journal) if storage == JOURNAL else storage.rpartition("@")[2]

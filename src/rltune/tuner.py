@@ -2,9 +2,9 @@
 
     suggest()  what to run next: the protocol names it, the sampler fills it in
     observe()  a measurement has come: write it down, ask the guards, then the pruner
-    finish()   a trial has ended: its value, or the cause why it has none, into the journal
+    finish()   a run has ended: the trial's value, or the cause why it has none, into the journal
 
-The tuner starts no process and knows no trainer. One thread uses it.
+A trial is one run, or one run a fold. The tuner starts no process and knows no trainer. One thread uses it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
+from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from rltune import records as rec
+from rltune.analysis.selection import ranked
 from rltune.errors import FolderError
-from rltune.folder import StudyDir, write_json
+from rltune.evaluation.folds import FoldEnd, Folding, deviations, fold_values, labelled, means
+from rltune.evaluation.race import hopeless
+from rltune.folder import StudyDir, read_json, write_json
 from rltune.guards import Guard
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan, Request
 from rltune.pruners import on_plateau
+from rltune.pruners.pareto import ParetoPruning
 from rltune.records import TrialRecord
+from rltune.running import Run, RunningTrial
 from rltune.space import SearchSpace
 from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, Suggestion, Usage
 
@@ -35,24 +41,6 @@ MEASURED_METRICS = ("training_time", "memory_usage", "gpu_memory_usage")
 
 _MAX_RETRIES = 2
 """A configuration that was running each time the tuner died may be what killed it."""
-
-
-@dataclass
-class _Running:
-    """A trial that has been suggested and not finished."""
-
-    trial: optuna.Trial
-    may_be_pruned: bool
-    history: list[Measurement] = field(default_factory=list)
-    cause: Cause | None = None
-    message: str = ""
-    stopped_by: str | None = None
-    pruned: bool = False
-
-    @property
-    def decision(self) -> Decision:
-        going_on = self.cause is None and self.stopped_by is None
-        return Decision.CONTINUE if going_on else Decision.STOP
 
 
 @dataclass
@@ -65,14 +53,16 @@ class Tuner:
         plan: Which trials make up the study, in phases.
         folder: Where trials have their folders.
         guards: Each is asked, at every measurement, whether the trial has gone wrong.
-        patience: A trial ends once its own curve has not improved for so many measurements; unlike a pruned trial it
+        folding: How a trial is spread over folds; None where it is one run.
+        patience: A run ends once its own curve has not improved for so many measurements; unlike a pruned trial it
             has a value. None: it runs on.
-        value: Which value of a trial's curve is the trial's: the last or the best.
+        value: Which value of a run's curve is the run's: the last or the best.
         horizon: The step at which a full run ends.
         timeout_seconds: Time for the whole study, pauses between sessions not counted.
         max_failures: So many failures in a row end the study; trainings that diverged are not counted.
         first_failures: So do so many where no trial has ever succeeded.
         on_change: Called with a trial's record when it starts and when it ends.
+        on_fold: Called with a running trial's record when a fold of it has ended.
         clock: Seconds; only differences matter.
         halted: Why no further trial starts, where that is not the plan's own end.
     """
@@ -82,6 +72,7 @@ class Tuner:
     plan: Plan
     folder: StudyDir
     guards: Sequence[Guard] = ()
+    folding: Folding | None = None
     patience: int | None = None
     value: Literal["last", "best"] = "last"
     horizon: int | None = None
@@ -89,17 +80,20 @@ class Tuner:
     max_failures: int = 10
     first_failures: int = 5
     on_change: Callable[[TrialRecord], None] = lambda _: None
+    on_fold: Callable[[TrialRecord, FoldEnd], None] = lambda _record, _end: None
     clock: Callable[[], float] = time.monotonic
     halted: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, RunningTrial] = {}
         self._records = {r.number: r for r in rec.load(self.study)}
         self._failures = self._failures_in_a_row = 0  # of this session: the user may have mended the cause
         self._earlier_seconds = rec.busy_seconds(self._records.values())
         self._started = self.clock()
         self._refuse_other_kinds()
-        rec.write_plan(self.study, self.plan.to_json())
+        self._pareto = self._remembered_points()
+        folds = None if self.folding is None else self.folding.n
+        rec.write_plan(self.study, {**self.plan.to_json(), "folds": folds})
         for record in self.records:
             if record.state is TrialState.RUNNING:
                 self._close_orphan(record)
@@ -117,51 +111,53 @@ class Tuner:
     # --- the three questions -----------------------------------------------------------------------------------------
 
     def suggest(self) -> Suggestion | Idle:
-        """The next trial to run, or why there is none now."""
-        if self.halted is not None:
-            return self._wait_or_done()
-        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            request = self._request()
-            if isinstance(request, Idle):
-                return request
-            attrs = rec.attributes(request.purpose, request.seed)
-            self.study.enqueue_trial(dict(request.params or {}), user_attrs=attrs)
-        return self._start()
+        """The next run to start, of a trial that has begun or of a new one; or why there is none now."""
+        if (fold := self._next_fold()) is not None:
+            return fold
+        while self.halted is None:
+            if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                request = self._request()
+                if isinstance(request, Idle):
+                    return request
+                attrs = rec.attributes(request.purpose, request.seed)
+                self.study.enqueue_trial(dict(request.params or {}), user_attrs=attrs)
+            if (suggestion := self._start()) is not None:
+                return suggestion
+        return self._wait_or_done()
 
-    def observe(self, number: int, measurement: Measurement) -> Decision:
-        """Writes down one measurement of a running trial and decides whether the trial goes on."""
-        running = self._running[number]
-        running.history.append(measurement)
-        self.folder.trial(number).append_measurement(measurement)
-        value = measurement.metrics.get(self._objectives[0].metric)
-        if value is not None and math.isfinite(value) and len(self._objectives) == 1:
-            running.trial.report(value, measurement.step)
-        if running.decision is Decision.CONTINUE:
-            self._judge(running, measurement)
-        return running.decision
+    def observe(self, job: int, measurement: Measurement) -> Decision:
+        """Writes down one measurement of a run and decides whether it goes on."""
+        trial, run = self._find(job)
+        measurement = self._with_measured(measurement)
+        run.history.append(measurement)
+        run.folder.append_measurement(measurement)
+        if run.fold is None:
+            self._note(trial, measurement)
+        if trial.decision(run) is Decision.CONTINUE:
+            self._judge(trial, run, measurement)
+        return trial.decision(run)
 
-    def finish(self, number: int, outcome: Outcome) -> None:
-        """Closes a trial: complete with its value, pruned, or failed with a cause."""
-        running = self._running.pop(number)
-        metrics = _last_metrics(running.history) | dict(outcome.metrics) | _measured(outcome.usage)
-        values = self._values(running, metrics)
-        cause, message = self._cause(running, outcome, values, metrics)
-        again = cause is Cause.INTERRUPTED or (cause is Cause.LOST and outcome.again and self._is_blameless(number))
-        if again:
-            self._ask_again(number)
-        rec.write_end(running.trial, metrics, cause, message, running.stopped_by)
-        if cause is not None:
-            self.study.tell(running.trial, state=TrialState.FAIL)
-        elif running.pruned:
-            self.study.tell(running.trial, state=TrialState.PRUNED)
-        else:
-            self._set_constraints(running.trial, metrics)
-            self.study.tell(running.trial, [v for v in values if v is not None])
-        record = self._refresh(number)
-        write_json(self.folder.trial(number).result, record.to_json())
-        if not again:
-            self._count_failure(record)
-        self.on_change(record)
+    def finish(self, job: int, outcome: Outcome) -> None:
+        """Takes the end of a run, and closes its trial with the last: complete, pruned, or failed with a cause."""
+        trial, run = self._find(job)
+        del trial.runs[job]
+        trial.usage += outcome.usage
+        metrics = run.last_metrics() | dict(outcome.metrics)
+        self._judge_end(trial, run, outcome, metrics)
+        if run.fold is None:
+            metrics |= _measured(trial.usage)
+            self._close(trial, metrics, self._values(run, metrics))
+            return
+        if not trial.over:
+            self._take_fold(trial, run, run.fold, metrics, outcome.usage)
+        if not trial.runs and (trial.over or not trial.queue):
+            self._close_folded(trial)
+
+    def close(self) -> None:
+        """At the end of a session: closes the trials that were waiting for their next fold."""
+        for trial in [t for t in self._running.values() if not t.runs]:
+            trial.fail(Cause.INTERRUPTED, "the study was stopped between two folds of the trial", again=True)
+            self._close_folded(trial)
 
     # --- suggest -----------------------------------------------------------------------------------------------------
 
@@ -177,29 +173,91 @@ class Tuner:
     def _wait_or_done(self) -> Idle:
         return Idle.WAIT if self._running else Idle.DONE
 
-    def _start(self) -> Suggestion:
-        trial = self.study.ask()
-        record = self._refresh(trial.number)
-        # What the winner is compared with, and the winner itself, are worth their cost to the end.
-        self._running[trial.number] = _Running(trial, may_be_pruned=record.purpose is Purpose.SEARCH)
-        params = self.space.suggest(trial)
-        record = self._refresh(trial.number)
+    def _next_fold(self) -> Suggestion | None:
+        """Trials that have begun come first."""
+        if self.folding is None:
+            return None
+        for trial in self._running.values():
+            if (fold := trial.next_fold(self.folding)) is not None:
+                return self._start_fold(trial, fold, self.folding)
+        return None
+
+    def _start(self) -> Suggestion | None:
+        """Begins a trial; None where it is over at once, since all its folds are known already."""
+        optuna_trial = self.study.ask()
+        record = self._refresh(optuna_trial.number)
+        number = record.number
+        # Known before its parameters are drawn: a sampler may fail, and the trial must not be left running.
+        trial = RunningTrial(optuna_trial, record, {}, may_be_pruned=record.purpose is Purpose.SEARCH)
+        self._running[number] = trial
+        trial.params = self.space.suggest(optuna_trial)
+        record = self._refresh(number)
         if record.seed is None:  # put into the study by somebody else: a dashboard, `study.enqueue_trial`
-            rec.write_start(trial, Purpose.SEARCH, self.plan.seeds.search(len(rec.originals(self.records)) - 1))
-            record = self._refresh(trial.number)
+            rec.write_start(optuna_trial, Purpose.SEARCH, self.plan.seeds.search(len(rec.originals(self.records)) - 1))
+            record = self._refresh(number)
         assert record.seed is not None
-        directory = self.folder.trial(trial.number).path
-        directory.mkdir(parents=True, exist_ok=True)
+        trial.record = record
+        folder = self.folder.trial(number)
+        folder.path.mkdir(parents=True, exist_ok=True)
         self.on_change(record)
-        return Suggestion(trial.number, params, record.seed, directory, self.horizon)
+        if self.folding is None:
+            trial.runs[number] = Run(number, folder)
+            return Suggestion(number, trial.params, record.seed, folder.path, self.horizon)
+        trial.queue = self.folding.order(record.seed)
+        self._take_known_folds(trial)
+        fold = trial.next_fold(self.folding)
+        if fold is None:
+            self._close_folded(trial)
+            return None
+        return self._start_fold(trial, fold, self.folding)
+
+    def _start_fold(self, trial: RunningTrial, fold: int, folding: Folding) -> Suggestion:
+        folder = self.folder.trial(trial.number).fold(fold)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        job = trial.number * folding.n + fold
+        trial.runs[job] = Run(job, folder, fold)
+        part = folding.part(fold)
+        seed = trial.record.seed
+        assert seed is not None
+        return Suggestion(
+            trial.number,
+            trial.params,
+            seed,
+            folder.path,
+            self.horizon,
+            fold=part.fold,
+            n_folds=folding.n_folds,
+            repeat=part.repeat,
+            job=job,
+        )
+
+    def _find(self, job: int) -> tuple[RunningTrial, Run]:
+        trial = self._running[job if self.folding is None else job // self.folding.n]
+        return trial, trial.runs[job]
 
     # --- observe -----------------------------------------------------------------------------------------------------
 
-    def _judge(self, running: _Running, measurement: Measurement) -> None:
+    def _with_measured(self, measurement: Measurement) -> Measurement:
+        """With what was measured from outside, where it is an objective and so belongs to the curve."""
+        wanted = {o.metric for o in self._objectives} & set(MEASURED_METRICS) - set(measurement.metrics)
+        so_far = _measured(Usage(measurement.seconds, measurement.memory_bytes))
+        known = {name: value for name, value in so_far.items() if name in wanted}
+        return replace(measurement, metrics={**measurement.metrics, **known}) if known else measurement
+
+    def _note(self, trial: RunningTrial, measurement: Measurement) -> None:
+        """For the pruner."""
+        if self._pareto is not None:
+            self._pareto.note(trial.number, measurement.step, measurement.metrics)
+        elif len(self._objectives) == 1:
+            value = measurement.metrics.get(self._objectives[0].metric)
+            if value is not None and math.isfinite(value):
+                trial.trial.report(value, measurement.step)
+
+    def _judge(self, trial: RunningTrial, run: Run, measurement: Measurement) -> None:
         """Guards first: they see every metric, and a pruner never stops a trial whose value is NaN."""
         for guard in self.guards:
-            if verdict := guard(running.history):
-                running.cause, running.message = verdict.cause, verdict.message
+            if verdict := guard(run.history):
+                run.cause, run.message = verdict.cause, verdict.message
                 return
         objective = self._objectives[0]
         if objective.metric not in measurement.metrics:
@@ -207,34 +265,51 @@ class Tuner:
         if self.horizon is not None and measurement.step >= self.horizon:
             return
         if self.patience is not None and on_plateau(
-            _curve(running.history, objective.metric), self.patience, maximize=objective.direction == "maximize"
+            run.curve(objective.metric), self.patience, maximize=objective.direction == "maximize"
         ):
-            running.stopped_by = "early_stopping"
-        elif running.may_be_pruned and len(self._objectives) == 1 and running.trial.should_prune():
-            running.stopped_by, running.pruned = "pruner", True
+            run.plateaued = True
+            if run.fold is None:
+                trial.stopped_by = "early_stopping"
+        elif run.fold is None and self._should_prune(trial):
+            trial.prune("pruner")
+
+    def _should_prune(self, trial: RunningTrial) -> bool:
+        if not trial.may_be_pruned:
+            return False
+        if self._pareto is not None:
+            return self._pareto.should_prune(self.study, self.study._storage.get_trial(trial.trial._trial_id))
+        return len(self._objectives) == 1 and trial.trial.should_prune()
 
     # --- finish ------------------------------------------------------------------------------------------------------
 
-    def _values(self, running: _Running, metrics: Mapping[str, float]) -> list[float | None]:
+    def _values(self, run: Run, metrics: Mapping[str, float]) -> list[float | None]:
         """One number an objective; None where it was never measured."""
         values = [metrics.get(o.metric) for o in self._objectives]
         if self.value == "best":
             for i, objective in enumerate(self._objectives):
-                curve = _curve(running.history, objective.metric)
+                curve = run.curve(objective.metric) if objective.metric not in MEASURED_METRICS else {}
                 if curve:
                     values[i] = objective.best(curve.values())
         return values
 
-    def _cause(
-        self, running: _Running, outcome: Outcome, values: Sequence[float | None], metrics: Mapping[str, float]
-    ) -> tuple[Cause | None, str]:
-        """Why the trial has no usable value. A trial that we stopped is not to blame for how it went down."""
-        if running.cause is not None:
-            return running.cause, running.message
-        if running.pruned:
-            return None, ""
-        if outcome.cause is not None and running.stopped_by is None:
-            return outcome.cause, outcome.message
+    def _judge_end(self, trial: RunningTrial, run: Run, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+        """Whether the trial has failed with this run. A run that we stopped is not to blame for how it went down."""
+        if run.cause is not None:
+            cause, message = run.cause, run.message
+        elif trial.cause is not None or trial.pruned:
+            return
+        elif outcome.cause is not None and not run.plateaued:
+            cause, message = outcome.cause, outcome.message
+        else:
+            found = self._unusable(self._values(run, {**metrics, **_measured(outcome.usage)}), metrics)
+            if found is None:
+                return
+            cause, message = found
+        if run.fold is not None and self.folding is not None:
+            message = f"{self.folding.name(run.fold)}: {message}"
+        trial.fail(cause, message, again=cause is Cause.INTERRUPTED or (cause is Cause.LOST and outcome.again))
+
+    def _unusable(self, values: Sequence[float | None], metrics: Mapping[str, float]) -> tuple[Cause, str] | None:
         for objective, value in zip(self._objectives, values, strict=True):
             if value is None:
                 reported = ", ".join(f"`{name}`" for name in metrics if name not in MEASURED_METRICS)
@@ -244,7 +319,27 @@ class Tuner:
                 )
             if not math.isfinite(value):
                 return Cause.DIVERGED, f"`{objective.metric}` is {value}"
-        return None, ""
+        return None
+
+    def _close(self, trial: RunningTrial, metrics: Mapping[str, float], values: Sequence[float | None]) -> None:
+        number = trial.number
+        del self._running[number]
+        again = trial.again and (trial.cause is Cause.INTERRUPTED or self._is_blameless(number))
+        if again:
+            self._ask_again(number)
+        rec.write_end(trial.trial, metrics, trial.cause, trial.message, trial.stopped_by)
+        if trial.cause is not None:
+            self.study.tell(trial.trial, state=TrialState.FAIL)
+        elif trial.pruned:
+            self.study.tell(trial.trial, state=TrialState.PRUNED)
+        else:
+            self._set_constraints(trial.trial, metrics)
+            self.study.tell(trial.trial, [v for v in values if v is not None])
+        record = self._refresh(number)
+        write_json(self.folder.trial(number).result, record.to_json())
+        if not again:
+            self._count_failure(record)
+        self.on_change(record)
 
     def _set_constraints(self, trial: optuna.Trial, metrics: Mapping[str, float]) -> None:
         """A metric that a constraint needs and the trial lacks counts as missed, or it would pass unseen."""
@@ -261,8 +356,65 @@ class Tuner:
         self._failures_in_a_row += record.cause not in (Cause.DIVERGED, Cause.COLLAPSED)
         if self._failures_in_a_row >= self.max_failures:
             self.halted = f"{self._failures_in_a_row} trials in a row failed"
-        if self._failures >= self.first_failures and not any(r.values for r in self._records.values()):
+        if self._failures >= self.first_failures and not any(r.values for r in rec.own(self.records)):
             self.halted = f"all of the first {self._failures} trials failed"
+
+    # --- folds -------------------------------------------------------------------------------------------------------
+
+    def _take_fold(self, trial: RunningTrial, run: Run, fold: int, metrics: Mapping[str, float], usage: Usage) -> None:
+        """A fold has ended well: it joins the others, and the trial may be over before the rest."""
+        values = {o.metric: v for o, v in zip(self._objectives, self._values(run, metrics), strict=True)}
+        own = dict(metrics) | {name: v for name, v in values.items() if v is not None} | _measured(usage)
+        write_json(run.folder.result, {"metrics": own})
+        self._add_fold(trial, fold, own)
+        if trial.queue and self._is_hopeless(trial):
+            trial.prune("race")
+        elif trial.queue and self._should_prune(trial):
+            trial.prune("pruner")
+
+    def _add_fold(self, trial: RunningTrial, fold: int, metrics: Mapping[str, float]) -> None:
+        """The means over the folds so far are the trial's measurement, with their number as its step."""
+        trial.folds[fold] = metrics
+        so_far = means(trial.folds) | _measured(trial.usage)
+        measurement = Measurement(len(trial.folds), so_far | labelled(fold, metrics), trial.usage.seconds)
+        self.folder.trial(trial.number).append_measurement(measurement)
+        self._note(trial, measurement)
+        self.on_fold(trial.record, FoldEnd(fold, metrics, so_far, len(trial.folds)))
+
+    def _close_folded(self, trial: RunningTrial) -> None:
+        total = means(trial.folds) | _measured(trial.usage)
+        each = {name: value for fold, row in trial.folds.items() for name, value in labelled(fold, row).items()}
+        spread = {name: value for name, value in deviations(trial.folds).items() if math.isfinite(value)}
+        self._close(trial, total | spread | each, [total.get(o.metric) for o in self._objectives])
+
+    def _is_hopeless(self, trial: RunningTrial) -> bool:
+        """Whether the folds so far say that the configuration will not be the best; of one objective only."""
+        folding, objective = self.folding, self._objectives[0]
+        if folding is None or not folding.race or not trial.may_be_pruned or len(self._objectives) > 1:
+            return False
+        complete = [r for r in ranked(self.records, objective) if r.feasible]
+        if not complete:
+            return False
+        own = {fold: metrics[objective.metric] for fold, metrics in trial.folds.items()}
+        best = fold_values(complete[0].metrics, objective.metric, folding.n)
+        return hopeless(own, best, folding.n, objective.direction)
+
+    def _take_known_folds(self, trial: RunningTrial) -> None:
+        """A trial that repeats one that was cut short begins with the folds that had ended there."""
+        origin = trial.record.retry_of
+        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
+            return
+        for fold in list(trial.queue):
+            known = read_json(self.folder.trial(origin).fold(fold).result)
+            if known is None:
+                continue
+            metrics = {name: float(value) for name, value in known["metrics"].items()}
+            trial.queue.remove(fold)
+            trial.usage += _usage(metrics)
+            copied = self.folder.trial(trial.number).fold(fold)
+            copied.path.mkdir(parents=True, exist_ok=True)
+            write_json(copied.result, known)
+            self._add_fold(trial, fold, metrics)
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
@@ -277,8 +429,11 @@ class Tuner:
         if outcome is None or outcome.stopped or asked_again:
             ran = Usage(history[-1].seconds if history else 0.0)  # as far as anybody knows
             outcome = Outcome(Cause.LOST, "the tuner ended while this trial ran", usage=ran, again=True)
-        self._running[record.number] = _Running(trial, may_be_pruned=False, history=history)
-        self.finish(record.number, outcome)
+        closing = RunningTrial(trial, record, record.params, may_be_pruned=False)
+        job = record.number if self.folding is None else record.number * self.folding.n
+        closing.runs[job] = Run(job, directory, history=history)
+        self._running[record.number] = closing
+        self.finish(job, outcome)
 
     def _is_blameless(self, number: int) -> bool:
         """Whether the configuration has not been lost so often that it may be what kills its surroundings."""
@@ -292,6 +447,16 @@ class Tuner:
             return
         attrs = rec.attributes(record.purpose, record.seed, retry_of=number)
         self.study.enqueue_trial(dict(record.params), user_attrs=attrs)
+
+    def _remembered_points(self) -> ParetoPruning | None:
+        """What a pruner needs in a study with several objectives, which Optuna keeps no curves of."""
+        if len(self._objectives) == 1 or isinstance(self.study.pruner, NopPruner):
+            return None
+        pareto = ParetoPruning(self._objectives)
+        for record in self.records:
+            for measurement in self.folder.trial(record.number).read_metrics():
+                pareto.note(record.number, measurement.step, measurement.metrics)
+        return pareto
 
     def _refuse_other_kinds(self) -> None:
         """Before the first trial: Optuna keeps a parameter as a number or as a choice, and lets its choices not change.
@@ -321,20 +486,15 @@ class Tuner:
         return record
 
 
-def _last_metrics(history: Sequence[Measurement]) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for measurement in history:
-        metrics.update(measurement.metrics)
-    return metrics
-
-
-def _curve(history: Sequence[Measurement], metric: str) -> dict[int, float]:
-    return {m.step: m.metrics[metric] for m in history if metric in m.metrics}
-
-
 def _measured(usage: Usage) -> dict[str, float]:
     values = (usage.seconds, usage.memory_bytes, usage.gpu_memory_bytes)
     return {name: float(v) for name, v in zip(MEASURED_METRICS, values, strict=True) if v is not None}
+
+
+def _usage(metrics: Mapping[str, float]) -> Usage:
+    """The inverse of `_measured`."""
+    seconds, *memory = (metrics.get(name) for name in MEASURED_METRICS)
+    return Usage(seconds or 0.0, *(None if bytes_ is None else int(bytes_) for bytes_ in memory))
 
 
 def _n_losses(records: Mapping[int, TrialRecord], record: TrialRecord) -> int:

@@ -3,13 +3,13 @@
 Standard library only, so that a trainer's environment needs neither Optuna nor our version of Ray.
 Executors drive; the tuner answers three questions; a trainer knows neither::
 
-    suggest() -> Suggestion | Idle      observe(number, Measurement) -> Decision      finish(number, Outcome)
+    suggest() -> Suggestion | Idle        observe(job, Measurement) -> Decision        finish(job, Outcome)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     BASELINE = "baseline"  # the user's own configuration, on several seeds
     SEARCH = "search"  # proposed by the sampler
     FINAL = "final"  # a finalist, or the baseline again, on fresh seeds
+    EARLIER = "earlier"  # ran in an earlier study, from which this one knows it; counts against nothing
 
 
 class Decision(Enum):
@@ -66,6 +67,9 @@ class Suggestion:
         horizon: The step at which a full run ends, where the study file names one.
         resume_from: A checkpoint to start from.
         fold, n_folds: Which part of a cross-validated evaluation to run; None where there is none.
+        repeat: How many times the data has been split into folds before; each time in another way.
+        job: What the brain is to call this by in `observe` and `finish`: the trial's number, unless the trial is made
+            of several such suggestions, one a fold.
     """
 
     number: int
@@ -76,9 +80,12 @@ class Suggestion:
     resume_from: Path | None = None
     fold: int | None = None
     n_folds: int | None = None
+    repeat: int | None = None
+    job: int = -1
 
-    def with_fold(self, fold: int, n_folds: int) -> Suggestion:
-        return replace(self, fold=fold, n_folds=n_folds)
+    def __post_init__(self) -> None:
+        if self.job < 0:
+            object.__setattr__(self, "job", self.number)
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,14 @@ class Measurement:
         metrics: Numbers by name; NaN and infinity are facts, not errors.
         seconds: Wall time since the trial began.
         checkpoint: Where the trainer saved its state at this step.
+        memory_bytes: Peak resident memory so far, filled in by an executor that measures it.
     """
 
     step: int
     metrics: Mapping[str, float]
     seconds: float = 0.0
     checkpoint: str | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,14 @@ class Usage:
     seconds: float = 0.0
     memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        """Of one after the other: times add up, peaks do not."""
+        return Usage(
+            self.seconds + other.seconds,
+            _peak(self.memory_bytes, other.memory_bytes),
+            _peak(self.gpu_memory_bytes, other.gpu_memory_bytes),
+        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,10 @@ class Resources:
     grace_seconds: float = 10.0
 
 
+def _peak(a: int | None, b: int | None) -> int | None:
+    return max((n for n in (a, b) if n is not None), default=None)
+
+
 class TrialStopped(BaseException):
     """Raised inside a trainer by `report` once the trial has been told to stop.
 
@@ -184,9 +205,9 @@ class Brain(Protocol):
 
     def suggest(self) -> Suggestion | Idle: ...
 
-    def observe(self, number: int, measurement: Measurement, /) -> Decision: ...
+    def observe(self, job: int, measurement: Measurement, /) -> Decision: ...
 
-    def finish(self, number: int, outcome: Outcome, /) -> None: ...
+    def finish(self, job: int, outcome: Outcome, /) -> None: ...
 
 
 class Executor(Protocol):

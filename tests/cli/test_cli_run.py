@@ -130,7 +130,7 @@ def test_pruned_and_diverged_trials_have_their_lines(rltune, job):
     assert done.code == 0
     assert "trial 1 search failed after " in done.out
     assert "diverged; " in done.out
-    assert "trial 2 search pruned at 0.3333, step 1 after " in done.out
+    assert "trial 2 search pruned at 0.3333, step 1, in " in done.out
     assert "5 trials in " in done.out
     assert "1 failed (diverged)" in done.out
     listed = rltune("list", "--state", "pruned", "--json").json

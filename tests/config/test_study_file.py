@@ -402,14 +402,42 @@ WRONG = {
         "evaluation: {metric: a, direction: minimize, constraints: {kl: {min: 2, max: 1}}}",
         "4: evaluation.constraints.kl.min: must not be above max, got min 2 and max 1",
     ),
-    "rank pruning with several objectives": (
+    "a pruner of one curve with several objectives": (
         EVALUATION,
-        "evaluation: {metric: a, direction: minimize, secondary_metrics: [b]}\npruner: median",
+        "evaluation: {metric: a, direction: minimize, secondary_metrics: [b]}\npruner: plateau",
         (
-            "5: pruner: `median` compares trials by one number, and this study has 2 objectives "
+            "5: pruner: `plateau` watches one curve, and this study has 2 objectives "
             "(use evaluation.early_stopping, which goes by the primary metric, "
-            "or turn the secondary metrics into evaluation.constraints)"
+            "or a pruner that compares trials: median, percentile, halving or hyperband)"
         ),
+    ),
+    "an unknown kind of folds": (
+        EVALUATION,
+        "evaluation: {metric: a, direction: minimize, cross_validation: stratifed}",
+        (
+            "4: evaluation.cross_validation.kind: must be kfold, stratified, grouped, stratified_grouped or "
+            "time_series, got the text 'stratifed' (did you mean `stratified`?)"
+        ),
+    ),
+    "a kind of folds without data": (
+        EVALUATION,
+        "evaluation: {metric: a, direction: minimize, cross_validation: stratified}",
+        '4: evaluation.cross_validation.kind: stratified needs the data that is split (as in data: "train:dataset")',
+    ),
+    "a time series that is split again": (
+        EVALUATION,
+        'evaluation: {metric: a, direction: minimize, cross_validation: {kind: time_series, data: "j:d", repeats: 2}}',
+        "4: evaluation.cross_validation.repeats: time_series splits in one way only (remove it)",
+    ),
+    "data that is no function": (
+        EVALUATION,
+        "evaluation: {metric: a, direction: minimize, cross_validation: {data: data.csv}}",
+        "4: evaluation.cross_validation.data: must be module:function, got the text 'data.csv' (write data:csv)",
+    ),
+    "no patience": (
+        "",
+        "study_patience: 0",
+        "5: study_patience: must be at least 1, got 0",
     ),
     # pruners and guards
     "unknown pruner": (

@@ -1,112 +1,63 @@
-from __future__ import annotations
-
 import math
-import pickle
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rltune.errors import TrainerError
-from rltune.evaluation.folds import CrossValidated
-from rltune.trainers.function import FunctionTrainer
-from rltune.types import Cause, Measurement, Outcome, Report, Suggestion, TrialStopped
-from rltune.worker import TrialFailed, attempt
+from rltune.evaluation.folds import Folding, Part, deviations, fold_values, labelled, means
 
-
-@pytest.fixture
-def suggestion(tmp_path: Path) -> Suggestion:
-    return Suggestion(0, {"lr": 0.5}, 3, tmp_path, resume_from=Path("step_1"))
+NUMBERS = st.floats(-1e6, 1e6)
 
 
-def train(config: dict[str, Any], trial: Any, fold: int, n_folds: int) -> float:
-    """Reports two steps per fold, which end at 2 + fold."""
-    assert (trial.resume_from, trial.directory.name, trial.seed) == (None, f"fold_{fold}", 3)
-    (trial.directory / "model").touch(exist_ok=False)
-    for step in (1, 2):
-        trial.report(step, loss=step + fold, n=n_folds)
-    return config["lr"] * fold
+def test_folds_are_counted_over_all_repeats():
+    folding = Folding(3, repeats=2)
+    assert folding.n == 6
+    assert [folding.part(i) for i in range(6)] == [
+        Part(0, 0),
+        Part(1, 0),
+        Part(2, 0),
+        Part(0, 1),
+        Part(1, 1),
+        Part(2, 1),
+    ]
 
 
-TRAINER = CrossValidated(FunctionTrainer(train, metric_names=["score"]), 3)
+@given(st.integers(2, 20), st.integers(1, 3), st.integers(0, 2**31))
+def test_the_order_has_every_fold_once_and_follows_from_the_seed(n_folds, repeats, seed):
+    folding = Folding(n_folds, repeats)
+    assert sorted(folding.order(seed)) == list(range(n_folds * repeats))
+    assert folding.order(seed) == folding.order(seed)
 
 
-def test_running_means_are_reported_after_each_fold(suggestion: Suggestion) -> None:
-    seen: list[Measurement] = []
-    outcome = attempt(TRAINER, suggestion, seen.append)
-    assert outcome.cause is None, outcome.message
-    assert [m.step for m in seen] == [1, 2, 3]
-    assert seen[1].metrics == {
-        "loss": 2.5,
-        "n": 3.0,
-        "score": 0.25,
-        "fold_1/loss": 3.0,
-        "fold_1/n": 3.0,
-        "fold_1/score": 0.5,
-    }
-    assert outcome.metrics == {
-        "loss": 3.0,
-        "n": 3.0,
-        "score": 0.5,
-        "loss/fold_sd": 1.0,
-        "n/fold_sd": 0.0,
-        "score/fold_sd": 0.5,
-    }
+def test_no_fold_is_always_the_first():
+    assert {Folding(5).order(seed)[0] for seed in range(50)} == {0, 1, 2, 3, 4}
 
 
-def test_it_stops_between_folds(suggestion: Suggestion) -> None:
-    def stop(measurement: Measurement) -> None:
-        if measurement.step == 2:
-            raise TrialStopped
-
-    assert attempt(TRAINER, suggestion, stop) == Outcome(stopped=True)
-    assert sorted(p.name for p in suggestion.directory.iterdir()) == ["fold_0", "fold_1"]
+def test_means_are_of_what_all_folds_measured():
+    assert means({1: {"loss": 3.0, "n": 1.0}, 0: {"loss": 1.0}}) == {"loss": 2.0}
+    assert means({}) == {}
 
 
-def test_nan_in_one_fold_is_nan_in_the_mean(suggestion: Suggestion) -> None:
-    trainer = CrossValidated(FunctionTrainer(lambda config, fold: {"x": [1, math.nan, math.inf][fold]}), 2)
-    outcome = attempt(trainer, suggestion, lambda m: None)
-    assert outcome.cause is None
-    assert all(map(math.isnan, outcome.metrics.values()))
+@given(st.dictionaries(st.integers(0, 9), NUMBERS, min_size=1), st.randoms())
+def test_a_mean_does_not_depend_on_the_order_of_the_folds(values, random):
+    items = list(values.items())
+    random.shuffle(items)
+    first, second = ({i: {"x": v} for i, v in pairs} for pairs in (values.items(), items))
+    assert means(first) == means(second)
 
 
-def test_huge_values_do_no_harm(suggestion: Suggestion) -> None:
-    trainer = CrossValidated(FunctionTrainer(lambda config, fold: {"x": [1e300, -1e300, math.inf][fold]}), 3)
-    assert attempt(trainer, suggestion, lambda m: None).metrics["x"] == math.inf
+def test_deviations():
+    spread = deviations({0: {"loss": 1.0}, 1: {"loss": 3.0}})
+    assert spread == {"loss/fold_sd": pytest.approx(math.sqrt(2))}
+    assert math.isnan(deviations({0: {"loss": 1.0}})["loss/fold_sd"])
 
 
-def test_a_metric_that_one_fold_lacks_has_no_mean(suggestion: Suggestion) -> None:
-    trainer = CrossValidated(FunctionTrainer(lambda config, fold: {"a": 1.0} | ({"b": 1.0} if fold else {})), 2)
-    assert attempt(trainer, suggestion, lambda m: None).metrics == {"a": 1.0, "a/fold_sd": 0.0}
+def test_huge_values_do_no_harm():
+    assert means({0: {"x": 1e300}, 1: {"x": math.inf}}) == {"x": math.inf}
+    assert math.isnan(means({0: {"x": math.nan}, 1: {"x": 1.0}})["x"])
 
 
-def test_a_fold_that_fails_is_named(suggestion: Suggestion) -> None:
-    def fails(config: dict[str, Any], fold: int) -> float:
-        if fold == 1:
-            raise ValueError("no data")
-        return 1.0
-
-    outcome = attempt(CrossValidated(FunctionTrainer(fails, metric_names=["x"]), 2), suggestion, lambda m: None)
-    assert outcome.cause is Cause.ERROR
-    assert outcome.message.startswith("ValueError: no data")
-    assert outcome.message.endswith("in fold 1 of 2")
-    assert "folds.py" not in outcome.message.replace("test_folds.py", "")
-
-
-def test_a_fold_that_knows_its_cause_keeps_it(suggestion: Suggestion) -> None:
-    def trainer(suggestion: Suggestion, report: Report) -> Mapping[str, float]:
-        raise TrialFailed(Cause.OUT_OF_MEMORY, "exit status 1")
-
-    outcome = attempt(CrossValidated(trainer, 2), suggestion, lambda m: None)
-    assert outcome == Outcome(Cause.OUT_OF_MEMORY, "fold 0 of 2: exit status 1")
-
-
-def test_it_survives_pickling(suggestion: Suggestion) -> None:
-    assert attempt(pickle.loads(pickle.dumps(TRAINER)), suggestion, lambda m: None).cause is None
-
-
-def test_loading_is_the_trainers(tmp_path: Path) -> None:
-    CrossValidated(lambda suggestion, report: None, 2).load()
-    with pytest.raises(TrainerError, match="no module `no_such_module`"):
-        CrossValidated(FunctionTrainer("no_such_module:train"), 2).load()
+def test_each_folds_values_are_found_again():
+    metrics = labelled(0, {"val/loss": 1.0}) | labelled(12, {"val/loss": 2.0}) | {"val/loss": 1.5}
+    assert metrics["fold_12/val/loss"] == 2.0
+    assert fold_values(metrics, "val/loss", 15) == {0: 1.0, 12: 2.0}

@@ -122,7 +122,7 @@ class TestCalling:
     def test_signatures_that_cannot_be_called(self, function: Any, wrong: str, suggest: Suggest) -> None:
         with pytest.raises(TrainerError, match=wrong) as error:
             FunctionTrainer(function)(suggest(), ignore)
-        assert "`trial`, `fold`, `n_folds`, `seed`" in str(error.value)
+        assert "`trial`, `seed`, `fold`, `n_folds`" in str(error.value)
         assert [p.key for p in FunctionTrainer(function).check()] == [("trainer", "function")]
 
     def test_async_generators_are_refused(self) -> None:

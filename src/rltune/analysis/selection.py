@@ -51,6 +51,26 @@ def finalists(
     return chosen[:n]
 
 
+def since_improved(records: Iterable[TrialRecord], objectives: Sequence[Objective]) -> int:
+    """How many trials of the search have ended since the last that was an improvement.
+
+    With one objective an improvement is a feasible trial that is better than all before it, the baseline among them;
+    with several, one that none before it equals or dominates. Trials that failed or were pruned are none.
+    """
+    ended = [r for r in effective(records) if r.purpose is not Purpose.FINAL and r.finished and r.state.is_finished()]
+    front: list[list[float]] = []
+    count = 0
+    for record in sorted(ended, key=lambda r: (r.finished, r.number)):
+        losses = [o.standing(v).loss for o, v in zip(objectives, record.values or (), strict=False)]
+        beaten = any(all(a <= b for a, b in zip(other, losses, strict=True)) for other in front)
+        if record.feasible and not beaten:
+            front.append(losses)
+            count = 0
+        elif record.purpose is Purpose.SEARCH:
+            count += 1
+    return count
+
+
 @dataclass(frozen=True)
 class Arm:
     """One configuration's runs on fresh seeds.

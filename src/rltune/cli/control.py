@@ -10,6 +10,7 @@ import typer
 from rltune.cli.arguments import Json, Study
 from rltune.cli.exits import UsageError
 from rltune.cli.locate import find, split, study_folder, who
+from rltune.types import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +110,8 @@ def _retryable(records: Sequence[TrialRecord], number: int, *, force: bool) -> T
     from optuna.trial import TrialState
 
     record = find(records, number)
+    if record.purpose is Purpose.EARLIER:
+        raise UsageError(f"trial {number} ran in an earlier study, as trial {record.source}; run it again there")
     later = next((r for r in records if r.retry_of == number), None)
     if later is not None:
         raise UsageError(f"trial {number} has been run again already, as trial {later.number}")

@@ -75,7 +75,13 @@ def _run(config: StudyConfig, out: Path | None, *, force: bool, json: bool) -> N
     with StopSignals() as stop, progress(console, folder) as shown, to_stderr:
         stop.on_first, stop.on_last = shown.stopping, shown.abandon
         result = session.run(
-            config, out=out, force=force, should_stop=stop, on_open=shown.opened, on_change=shown.changed
+            config,
+            out=out,
+            force=force,
+            should_stop=stop,
+            on_open=shown.opened,
+            on_change=shown.changed,
+            on_fold=shown.fold_ended,
         )
     code = stop.exit_code if result.stopped else Exit(result.exit_code)
     console.print()

@@ -5,7 +5,9 @@ Nothing here runs a trial or touches the study folder, so `rltune check` builds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,33 +15,61 @@ from typing import Any, TypeVar
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
+from rltune import records as rec
+from rltune.config.load import load
 from rltune.config.reader import read
 from rltune.config.schema import ProtocolConfig, StudyConfig
 from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
-from rltune.evaluation.folds import CrossValidated
+from rltune.evaluation.splits import Splits
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
 from rltune.guards import Guard, make_guard
-from rltune.objective import Objective
+from rltune.objective import Constraint, Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
 from rltune.pruners import make_pruner
+from rltune.records import TrialRecord
 from rltune.samplers import make_sampler
 from rltune.samplers.grid import GridSampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.config_text import flattened
-from rltune.trainers.function import FunctionTrainer
+from rltune.trainers.function import FunctionTrainer, put_first
 from rltune.trainers.readers import Source
 from rltune.trainers.readers.jsonl import JsonLines
 from rltune.trainers.readers.stdout import Stdout
 from rltune.trainers.readers.tensorboard import TensorBoard
+from rltune.trainers.registry import NamedTrainer, StudyTrainer
 from rltune.tuner import Tuner
-from rltune.types import Executor, Resources, Trainer
+from rltune.types import Executor, Resources
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a study knows from an earlier one before its first trial.
+
+    Attributes:
+        folder: The earlier study's, as the study file names it.
+        trials: Those that lie in this study's search space, with this study's constraints.
+        skipped: How many others there are, by the reason.
+    """
+
+    folder: str
+    trials: tuple[TrialRecord, ...]
+    skipped: Mapping[str, int]
+
+    def __str__(self) -> str:
+        known = f"{len(self.trials)} of {len(self.trials) + sum(self.skipped.values())} trials of {self.folder}"
+        why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
+        return f"warm start: {known} are known from the start" + (f"; left out: {why}" if why else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"folder": self.folder, "trials": len(self.trials), "skipped": dict(self.skipped)}
 
 
 @dataclass(frozen=True)
@@ -49,20 +79,20 @@ class Parts:
     Attributes:
         base_config: What the trainer's parameters are put into, read from its file.
         trainer: What runs, one fold or one whole trial a call.
-        per_trial: The same, all folds a call; what the executor is given.
+        earlier: What is known from an earlier study; None where the study file names none.
         notes: What a user should know before the study starts.
     """
 
     config: StudyConfig
     base_config: Mapping[str, Any]
     space: SearchSpace
-    trainer: FunctionTrainer | CommandTrainer
-    per_trial: Trainer
+    trainer: StudyTrainer
     executor: Executor
     sampler: BaseSampler
     pruner: BasePruner
     guards: tuple[Guard, ...]
     plan: Plan
+    earlier: Earlier | None
     notes: tuple[str, ...]
 
     def open_tuner(self, folder: StudyDir) -> Tuner:
@@ -81,12 +111,15 @@ class Parts:
             pruner=self.pruner,
             repair=True,
         )
+        if self.earlier is not None:
+            rec.add_earlier(study, self.earlier.trials, self.space.distributions, self.earlier.to_json())
         return Tuner(
             study=study,
             space=self.space,
             plan=self.plan,
             folder=folder,
             guards=self.guards,
+            folding=evaluation.folding(),
             patience=evaluation.patience if evaluation.early_stopping else None,
             value=evaluation.value,
             horizon=config.trainer.horizon,
@@ -106,13 +139,17 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
     Raises:
         InputError: With every problem found, keyed as in the study file.
     """
+    put_first(base)  # where `module:Class` of any part may stand
     base_config = _base_config(config, base)
     known = flattened(base_config)
     space = SearchSpace.from_mapping(config.search_space, config.constraints, config.derived, constants=known)
     space = space.with_defaults(known)
     evaluation, objectives = config.evaluation, config.evaluation.objectives()
     trainer = _trainer(config, base, base_config, space)
-    problems = trainer.check(list(space.parameters), needs_folds=evaluation.cross_validation)
+    problems = [
+        *trainer.check(list(space.parameters), needs_folds=bool(evaluation.cross_validation)),
+        *_unused_data(config),
+    ]
 
     def made(key: Key, make: Callable[[], T]) -> T | None:
         try:
@@ -136,6 +173,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
     ]
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
     planned = made((), lambda: _plan(config, space, objectives, sampler))
+    earlier = made(("warm_start",), lambda: _earlier(config, base, folder, space))
     if problems or sampler is None or pruning is None or executor is None or planned is None:
         raise InputError(problems)
     return Parts(
@@ -143,13 +181,13 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         base_config=base_config,
         space=space,
         trainer=trainer,
-        per_trial=CrossValidated(trainer, evaluation.n_folds) if evaluation.cross_validation else trainer,
         executor=executor,
         sampler=sampler,
         pruner=pruning,
         guards=tuple(guard for guard in guards if guard is not None),
         plan=planned[0],
-        notes=planned[1],
+        earlier=earlier,
+        notes=(*planned[1], *([] if earlier is None else [str(earlier)])),
     )
 
 
@@ -168,13 +206,16 @@ def _base_config(config: StudyConfig, base: Path) -> dict[str, Any]:
         raise InputError([replace(p, message=f"{base / given}: {p.message}", line=None) for p in problems]) from error
 
 
-def _trainer(
-    config: StudyConfig, base: Path, base_config: Mapping[str, Any], space: SearchSpace
-) -> FunctionTrainer | CommandTrainer:
+def _trainer(config: StudyConfig, base: Path, base_config: Mapping[str, Any], space: SearchSpace) -> StudyTrainer:
     given = config.trainer
+    if given.name is not None:
+        return NamedTrainer(given.name, given.options, base_config, search_path=base)
     if given.function is not None:
         metrics = [o.metric for o in config.evaluation.objectives()]
-        return FunctionTrainer(given.function, base_config, metric_names=metrics, search_path=base)
+        data, split = _splits(config)
+        return FunctionTrainer(
+            given.function, base_config, metric_names=metrics, search_path=base, data=data, split=split
+        )
     return CommandTrainer(
         given.command or (),
         base_config=base_config,
@@ -184,6 +225,23 @@ def _trainer(
         parameters=[*space.parameters, *space.derived],
         grace_seconds=config.executor.grace_seconds,
     )
+
+
+def _splits(config: StudyConfig) -> tuple[Any, Callable[[Any, int, int], tuple[Any, Any]] | None]:
+    """The data, as the study file names it, and what splits it."""
+    given = config.evaluation.cross_validation
+    if not given or given.data is None:
+        return None, None
+    seed = config.seed if given.seed is None else given.seed
+    return given.data, Splits(given.kind, config.evaluation.n_folds, given.repeats, seed).indices
+
+
+def _unused_data(config: StudyConfig) -> Iterator[Problem]:
+    """Only a function can be handed indices."""
+    data = config.evaluation.cross_validation and config.evaluation.cross_validation.data
+    if data is not None and data is not False and config.trainer.function is None:
+        key, hint = ("evaluation", "cross_validation", "data"), "it splits by itself, by the fold that it is told"
+        yield Problem(key, "does nothing: only a function takes `train_idx` and `val_idx`", hint)
 
 
 def _cwd(given: str | None, base: Path) -> Path:
@@ -227,6 +285,67 @@ def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
     return options
 
 
+# --- the earlier study -----------------------------------------------------------------------------------------------
+
+
+def _earlier(config: StudyConfig, base: Path, folder: StudyDir, space: SearchSpace) -> Earlier | None:
+    """What to take from the study in the folder that `warm_start` names.
+
+    None too where that folder is gone and this study has begun: it keeps what it was given.
+
+    Raises:
+        InputError: There is no study, or one of other objectives.
+        FolderError: Its storage cannot be read.
+    """
+    if config.warm_start is None:
+        return None
+    old = StudyDir(base / config.warm_start)
+    if not old.study_file.exists():
+        if folder.study_file.exists():
+            return None
+        hint = "give the folder of an earlier study, relative to the study file, as in runs/my-study"
+        raise InputError([Problem((), f"there is no study in {old.path}", hint)])
+    if old.path.resolve() == folder.path.resolve():
+        message = f"{old.path} is this study's own folder"
+        raise InputError([Problem((), message, "give the study another `name`, or its folder with `--out`")])
+    before, objectives = load(old.study_file), config.evaluation.objectives()
+    if before.evaluation.objectives() != objectives:
+        message = f"{old.path} is about {_in_words(before.evaluation.objectives())}, this study {_in_words(objectives)}"
+        hint = "values of other objectives cannot be compared: leave `warm_start` out, or make them alike"
+        raise InputError([Problem((), message, hint)])
+    study = open_study(before.storage, old, before.name, [o.direction for o in objectives], create=False)
+    taken: list[TrialRecord] = []
+    skipped: Counter[str] = Counter()
+    for record in rec.effective(rec.load(study)):
+        if why := why_left_out(record, space):
+            skipped[why] += 1
+        else:
+            taken.append(_as_if_here(record, space, config.evaluation.ranges()))
+    return Earlier(config.warm_start, tuple(taken), skipped)
+
+
+def _in_words(objectives: Iterable[Objective]) -> str:
+    return " and ".join(f"`{o.metric}` ({o.direction})" for o in objectives)
+
+
+def why_left_out(record: TrialRecord, space: SearchSpace) -> str:
+    """Why a trial of another study says nothing about this space; empty where it does."""
+    if record.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return "failed" if record.state is TrialState.FAIL else "not finished"
+    if set(record.params) != set(space.active(record.params)):
+        return "with other parameters"
+    return "" if space.is_feasible(record.params) else "outside the search space"
+
+
+def _as_if_here(record: TrialRecord, space: SearchSpace, ranges: Iterable[Constraint]) -> TrialRecord:
+    """With this space's types, and judged by this study's constraints; a metric that is not there counts as missed."""
+    missed = {
+        c.metric: c.violation(record.metrics[c.metric]) if c.metric in record.metrics else math.inf for c in ranges
+    }
+    params = {name: space.parameters[name].cast(value) for name, value in record.params.items()}
+    return replace(record, params=params, violations=missed if record.state is TrialState.COMPLETE else {})
+
+
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +356,15 @@ def _plan(
     phases, why = _phases(config, space, default)
     baseline, finalists, seeds = phases
     plan = Plan(
-        objectives, config.evaluation.ranges(), SeedLedger.of(config.seed), 0, default, baseline, finalists, seeds
+        objectives,
+        config.evaluation.ranges(),
+        SeedLedger.of(config.seed),
+        n_search=0,
+        default=default,
+        baseline_seeds=baseline,
+        finalists=finalists,
+        final_seeds=seeds,
+        patience=config.study_patience,
     )
     n_search = config.n_trials - baseline - plan.n_finals
     if n_search < 1:

@@ -13,6 +13,7 @@ FREE = (
     "algorithm",
     "n_trials",
     "timeout_hours",
+    "study_patience",
     "pruner",
     "guards",
     "executor",

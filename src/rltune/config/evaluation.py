@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
-from rltune.config.section import Count, Section, is_number, wrong
-from rltune.errors import Problem
+from rltune.config.section import Count, Section, Whole, is_number, problems_of, wrong
+from rltune.config.trainer import function_name, with_function_named
+from rltune.errors import InputError, Problem
+from rltune.evaluation.folds import Folding
+from rltune.evaluation.splits import SplitKind
 from rltune.objective import Constraint, Direction, Objective
 from rltune.wording import found
 
@@ -42,6 +51,54 @@ def _secondary(value: Any) -> Any:
     raise wrong(f"must be a list of metrics, or their directions, got {found(value)}", "as in [training_time]")
 
 
+class CrossValidationConfig(Section):
+    """Each trial is run on every fold, and is worth the mean: `true`, the kind of folds alone, or a mapping.
+
+    Attributes:
+        kind: How the data is split, for a function that takes `train_idx` and `val_idx`.
+        data: `module:function`, or from Python the function, that returns what is split: X, (X, y), (X, y, groups) or
+            the number of samples.
+        repeats: The data is split so many times, each time in another way.
+        seed: Of the splits, which are the same for every trial; None for the study's.
+        race: Whether a configuration that is clearly worse than the best is spared the rest of its folds.
+        parallel: How many folds of one trial may run at once.
+    """
+
+    kind: SplitKind = "kfold"
+    data: Annotated[Any, BeforeValidator(function_name)] = None
+    repeats: Count = 1
+    seed: Whole | None = None
+    race: bool = True
+    parallel: Count = 1
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        if given is True:
+            return {}
+        return {"kind": given} if isinstance(given, str) else super().normalise(given)
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
+        kind, repeats = given.get("kind"), given.get("repeats", 1)
+        if kind == "time_series" and repeats != 1:
+            yield Problem(("repeats",), "time_series splits in one way only", "remove it")
+        if kind in get_args(SplitKind) and kind != "kfold" and given.get("data") is None:
+            yield Problem(("kind",), f"{kind} needs the data that is split", 'as in data: "train:dataset"')
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return with_function_named(handler(self), "data")
+
+
+def _cross_validation(value: Any) -> CrossValidationConfig | Literal[False]:
+    if value is False:
+        return False
+    try:
+        return CrossValidationConfig.model_validate(value)
+    except ValidationError as error:
+        raise InputError(problems_of(error)) from None
+
+
 class EvaluationConfig(Section):
     """What makes a trial good.
 
@@ -52,10 +109,10 @@ class EvaluationConfig(Section):
         constraints: Ranges that metrics must keep; a trial that misses one is infeasible, not failed.
         value: Which value of a trial's curve counts. The best, when early stopping ends trials after their best;
             the last otherwise.
-        cross_validation: Whether each trial is run on every fold, and its value is the mean.
+        cross_validation: Whether and how each trial is run on every fold, and is worth the mean.
         n_folds: How many folds.
-        early_stopping: Whether a trial ends when its own curve no longer improves.
-        patience: For how many measurements it may fail to.
+        early_stopping: Whether a trial, or each fold of it, ends when its own curve no longer improves.
+        patience: For how many measurements it may fail to. A whole study has `study_patience`, at the top level.
     """
 
     metric: str = Field(examples=["validation_loss"])
@@ -63,7 +120,7 @@ class EvaluationConfig(Section):
     secondary_metrics: Annotated[dict[str, Direction], BeforeValidator(_secondary)] = Field(default_factory=dict)
     constraints: dict[str, RangeConfig] = Field(default_factory=dict)
     value: Literal["last", "best"] = "last"
-    cross_validation: bool = False
+    cross_validation: Annotated[Any, BeforeValidator(_cross_validation)] = False  # or a CrossValidationConfig
     n_folds: Annotated[int, Field(ge=2)] = 5
     early_stopping: bool = False
     patience: Count = 10
@@ -72,6 +129,11 @@ class EvaluationConfig(Section):
         """The primary metric's first."""
         secondary = (Objective(metric, direction) for metric, direction in self.secondary_metrics.items())
         return [Objective(self.metric, self.direction), *secondary]
+
+    def folding(self) -> Folding | None:
+        """How a trial is spread over folds; None where it is run once."""
+        given: CrossValidationConfig | Literal[False] = self.cross_validation
+        return Folding(self.n_folds, given.repeats, given.parallel, given.race) if given else None
 
     def ranges(self) -> list[Constraint]:
         return [Constraint(metric, each.min, each.max) for metric, each in self.constraints.items()]

@@ -8,15 +8,15 @@ from typing import Any
 
 from rltune.config.nodes import parse
 from rltune.config.reader import Document
-from rltune.config.trainer import FOR_COMMANDS
+from rltune.config.trainer import FOR_ALL, FOR_COMMANDS
 from rltune.errors import InputError, Key, Problem, StudyFileError
 from rltune.wording import found
 
 DOTTED = ("search_space", "derived")
 """Sections whose names contain dots: `policy.optimizer.lr` is one parameter, not three levels."""
 
-TRAINER_KINDS = ("function", "command")
-"""A trainer is exactly one of these; setting one on the command line replaces the other."""
+TRAINER_KINDS = ("function", "command", "name")
+"""A trainer is exactly one of these; setting one on the command line replaces the others."""
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> Document:
@@ -104,5 +104,7 @@ def with_trainer(data: dict[str, Any], function: Any) -> dict[str, Any]:
 
 def _one_kind(trainer: dict[str, Any], chosen: str) -> dict[str, Any]:
     others = [name for name in TRAINER_KINDS if name != chosen and name in trainer]
+    if others and "name" in (chosen, *others):  # options are whatever else is there
+        return {name: value for name, value in trainer.items() if name in (chosen, *FOR_ALL)}
     dropped = [*others, *FOR_COMMANDS] if chosen == "function" else others
     return {name: value for name, value in trainer.items() if name not in dropped}

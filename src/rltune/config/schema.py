@@ -74,6 +74,7 @@ class StudyConfig(Section):
         algorithm: The sampler.
         n_trials: In all, over every session.
         timeout_hours: Time for the whole study.
+        study_patience: The search ends once so many trials in a row have not improved on the best; the finals follow.
         seed: From which every random number of the study follows.
         search_space: What may vary, as `rltune.space.SearchSpace.from_mapping` takes it.
         constraints: Expressions over parameters that every configuration fulfils.
@@ -81,12 +82,15 @@ class StudyConfig(Section):
         max_failures_in_a_row: So many end the study.
         storage: `journal` for a file in the study's folder, or a database's URL.
         out: The folder that study folders are made in.
+        warm_start: The folder of an earlier study, relative to the study file; what it tried inside this search space
+            is known from the start. Needs the same metrics and directions.
     """
 
     name: Annotated[str, BeforeValidator(_name)] = "study"
     algorithm: AlgorithmConfig = AlgorithmConfig(name="auto")
     n_trials: Count = 100
     timeout_hours: Positive | None = None
+    study_patience: Count | None = None
     seed: Whole = 0
     trainer: TrainerConfig = _NO_TRAINER
     search_space: dict[Any, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
@@ -100,6 +104,7 @@ class StudyConfig(Section):
     max_failures_in_a_row: Count = 10
     storage: Annotated[str, BeforeValidator(_storage)] = "journal"
     out: str = "runs"
+    warm_start: str | None = None
 
     _document: Document = PrivateAttr(default_factory=lambda: Document({}))
 
@@ -175,15 +180,14 @@ def _dotted(value: Any, *key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Pruners that look at one curve alone cannot: each of several objectives has a curve of its own."""
     evaluation, pruner = given.get("evaluation"), given.get("pruner")
     name = pruner.get("name") if isinstance(pruner, Mapping) else pruner
-    if not isinstance(evaluation, Mapping) or not isinstance(name, str) or name == "none":
-        return
-    secondary = evaluation.get("secondary_metrics")
-    if isinstance(secondary, list | tuple | Mapping) and secondary:
-        message = f"`{name}` compares trials by one number, and this study has {len(secondary) + 1} objectives"
-        hint = "use evaluation.early_stopping, which goes by the primary metric, or turn the secondary metrics into "
-        yield Problem(("pruner",), message, hint + "evaluation.constraints")
+    secondary = evaluation.get("secondary_metrics") if isinstance(evaluation, Mapping) else None
+    if name in ("plateau", "patient") and isinstance(secondary, list | tuple | Mapping) and secondary:
+        message = f"`{name}` watches one curve, and this study has {len(secondary) + 1} objectives"
+        hint = "use evaluation.early_stopping, which goes by the primary metric, or a pruner that compares trials: "
+        yield Problem(("pruner",), message, hint + "median, percentile, halving or hyperband")
 
 
 _PARTS: dict[str, type[Section]] = {

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from rltune.config.section import Count, Section, Texts, wrong
-from rltune.errors import Problem
+from rltune.errors import InputError, Problem
+from rltune.trainers.registry import TRAINERS, check_trainer
 from rltune.wording import found
 
 _SOURCES = {"jsonl": "progress.jsonl", "stdout": "json", "tensorboard": "logs"}
@@ -18,6 +19,9 @@ _SOURCES = {"jsonl": "progress.jsonl", "stdout": "json", "tensorboard": "logs"}
 
 FOR_COMMANDS = ("metrics", "env", "cwd")
 """Keys that a function has no use for."""
+
+FOR_ALL = ("config", "horizon")
+"""Keys that mean the same for every trainer, and so are no options of one that has a name."""
 
 
 class MetricsConfig(Section):
@@ -61,20 +65,42 @@ class MetricsConfig(Section):
         return {self.source: self.where} | ({} if self.step is None else {"step": self.step})
 
 
-def _function(value: Any) -> Any:
+def function_name(value: Any) -> Any:
+    """`module:function`, or the function itself.
+
+    Raises:
+        InputError: It is neither.
+    """
     if callable(value):
         return value
     if not isinstance(value, str):
         raise wrong(f"must name a function, got {found(value)}", "as in pkg.module:train")
+    return _in_module(value, "function", "train")
+
+
+def _in_module(value: str, kind: str, example: str) -> str:
+    """`module:function` or `module:Class`, by its form."""
     if re.search(r"\.py:|/", value):
         module = value.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
-        name = value.partition(":")[2] or "train"
+        name = value.partition(":")[2] or example
         raise wrong(f"must name a module, not a file, got {found(value)}", f"write {module}:{name}")
     if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
         module, _, name = value.rpartition(".")
-        hint = f"write {module}:{name}" if module and re.fullmatch(r"[\w.]+", value) else "as in pkg.module:train"
-        raise wrong(f"must be module:function, got {found(value)}", hint)
+        hint = f"write {module}:{name}" if module and re.fullmatch(r"[\w.]+", value) else f"as in pkg.module:{example}"
+        raise wrong(f"must be module:{kind}, got {found(value)}", hint)
     return value
+
+
+def _name(value: Any) -> Any:
+    return _in_module(value, "Class", "MyTrainer") if isinstance(value, str) and re.search("[:/]", value) else value
+
+
+def with_function_named(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    """A section's fields with a Python function written as its `module:name`."""
+    if callable(function := fields.get(key)):
+        named = function if hasattr(function, "__qualname__") else type(function)
+        fields = {**fields, key: f"{named.__module__}:{named.__qualname__}"}
+    return fields
 
 
 def _command(value: Any) -> Any:
@@ -109,11 +135,13 @@ def _base_config(value: Any) -> Any:
 
 
 class TrainerConfig(Section):
-    """What runs: exactly one of `function` and `command`. Paths are relative to the study file's folder.
+    """What runs: exactly one of `function`, `command` and `name`. Paths are relative to the study file's folder.
 
     Attributes:
         function: `module:function`, or from Python the function itself.
         command: The words of a command; `{config}` and the like are filled in for each trial.
+        name: A trainer that an installed package offers, or `module:Class`.
+        options: What that class takes: every other key but `config` and `horizon`.
         config: The trainer's own configuration, which a trial's parameters are put into: a file, or the mapping itself.
         metrics: Where a command's metrics are read.
         env: Environment variables that a command gets beside rltune's own.
@@ -121,8 +149,10 @@ class TrainerConfig(Section):
         horizon: The step at which a full run ends.
     """
 
-    function: Annotated[Any, BeforeValidator(_function)] = None
+    function: Annotated[Any, BeforeValidator(function_name)] = None
     command: Annotated[Texts | None, BeforeValidator(_command)] = None
+    name: Annotated[str | None, BeforeValidator(_name)] = None
+    options: dict[str, Any] = Field(default_factory=dict, exclude=True)
     config: Annotated[str | dict[Any, Any] | None, BeforeValidator(_base_config)] = None
     metrics: MetricsConfig = MetricsConfig.model_construct()
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
@@ -130,21 +160,31 @@ class TrainerConfig(Section):
     horizon: Count | None = None
 
     @classmethod
+    def keys(cls) -> list[str]:
+        return [name for name in cls.model_fields if name != "options"]
+
+    @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
         if callable(given):
             return {"function": given}
         if isinstance(given, str):
-            hint = f"write trainer: {{function: {given}}}" if ":" in given else "write trainer: {command: [...]}"
-            raise wrong(f"must be a mapping, got {found(given)}", hint)
-        return super().normalise(given)
+            raise wrong(f"must be a mapping, got {found(given)}", f"write trainer: {_as_mapping(given)}")
+        fields = super().normalise(given)
+        if fields.get("name") is None:
+            return fields
+        ours = ("name", "function", "command", *FOR_ALL)
+        known = {name: value for name, value in fields.items() if name in ours}
+        return known | {"options": {name: value for name, value in fields.items() if name not in ours}}
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
-        named = [name for name in ("function", "command") if given.get(name) is not None]
+        named = [name for name in ("function", "command", "name") if given.get(name) is not None]
         if not named:
             yield Problem((), "has neither function nor command", 'as in function: "pkg.module:train"')
-        if len(named) > 1:
-            yield Problem(("command",), "stands beside function", "keep the one that should run")
+        for other in named[1:]:
+            yield Problem((other,), f"stands beside {named[0]}", "keep the one that should run")
+        if isinstance(given.get("name"), str) and not re.search("[:/]", given["name"]):
+            yield from _unknown(given["name"])
         if named == ["function"]:
             misplaced = [name for name in FOR_COMMANDS if name in given]
             yield from (Problem((name,), "is for a command, not for a function", "remove it") for name in misplaced)
@@ -154,7 +194,20 @@ class TrainerConfig(Section):
         fields: dict[str, Any] = handler(self)
         if self.function is not None:
             fields = {name: value for name, value in fields.items() if name not in FOR_COMMANDS}
-        if callable(self.function):
-            named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
-            fields["function"] = f"{named.__module__}:{named.__qualname__}"
-        return fields
+        if self.name is not None:
+            fields = {name: value for name, value in fields.items() if name in ("name", *FOR_ALL)} | self.options
+        return with_function_named(fields, "function")
+
+
+def _as_mapping(given: str) -> str:
+    """How to write what stands there as a text."""
+    if given in TRAINERS.names():
+        return f"{{name: {given}}}"
+    return f"{{function: {given}}}" if ":" in given else "{command: [...]}"
+
+
+def _unknown(name: str) -> Iterator[Problem]:
+    try:
+        check_trainer(name)
+    except InputError as error:
+        yield from error.problems

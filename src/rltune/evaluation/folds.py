@@ -1,67 +1,100 @@
-"""Cross-validation: one configuration trained once per fold, measured as the mean over the folds so far."""
+"""Cross-validation: one configuration trained once a fold, and worth the mean over the folds."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
-from rltune.types import Measurement, Report, Suggestion, Trainer
-from rltune.worker import TrialFailed, as_metrics
+
+class Part(NamedTuple):
+    """One fold of one way to split the data."""
+
+    fold: int
+    repeat: int
+
+
+class FoldEnd(NamedTuple):
+    """A fold of a trial has ended well.
+
+    Attributes:
+        fold: Which, counted over all repeats.
+        metrics: Its own.
+        means: Over all folds of the trial that have ended so far.
+        n: How many those are.
+    """
+
+    fold: int
+    metrics: Mapping[str, float]
+    means: Mapping[str, float]
+    n: int
 
 
 @dataclass(frozen=True)
-class CrossValidated:
-    """Runs a trainer for the folds 0 to `n_folds` - 1, each in a folder of its own below the trial's.
+class Folding:
+    """How a trial is spread over folds, which are counted over all repeats: 0 to `n` - 1.
 
-    A fold's value of a metric is the last one reported or returned in it. After each fold, the means over the folds
-    so far are reported with the number of folds as the step, and the fold's own values as `fold_2/loss`; so a hopeless
-    configuration is stopped between folds. Steps within a fold are not passed on, and no fold starts from the trial's
-    checkpoint, which has seen other folds' data.
+    Attributes:
+        n_folds: Parts that the data is split into.
+        repeats: So many times, each time in another way.
+        at_once: How many folds of one trial may run side by side.
+        race: Whether a configuration that is clearly worse than the best is spared the rest of its folds.
     """
 
-    trainer: Trainer
     n_folds: int
+    repeats: int = 1
+    at_once: int = 1
+    race: bool = True
 
-    def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float]:
-        """The mean of every metric that all folds measured, and `loss/fold_sd`, its standard deviation over folds.
+    @property
+    def n(self) -> int:
+        return self.n_folds * self.repeats
 
-        Raises:
-            TrialFailed: A fold failed; the message says which.
-            TrialStopped: As `report`.
-        """
-        folds: list[dict[str, float]] = []
-        for fold in range(self.n_folds):
-            values = self._run(suggestion, fold)
-            folds.append(values)
-            own = {f"fold_{fold}/{name}": value for name, value in values.items()}
-            report(Measurement(fold + 1, _means(folds) | own))
-        return _means(folds) | {f"{name}/fold_sd": _sd([f[name] for f in folds]) for name in _means(folds)}
+    def part(self, index: int) -> Part:
+        repeat, fold = divmod(index, self.n_folds)
+        return Part(fold, repeat)
 
-    def load(self) -> None:
-        """Load what the trainer runs, where it has something to load: once, for all trials that fork from here."""
-        load = getattr(self.trainer, "load", None)
-        if load is not None:
-            load()
+    def name(self, index: int) -> str:
+        """For a person: `fold 2 of 5`, or `fold 2 of 5, repeat 1`; both are counted from 0, as a trainer gets them."""
+        part = self.part(index)
+        return f"fold {part.fold} of {self.n_folds}" + (f", repeat {part.repeat}" if self.repeats > 1 else "")
 
-    def _run(self, suggestion: Suggestion, fold: int) -> dict[str, float]:
-        directory = suggestion.directory / f"fold_{fold}"
-        directory.mkdir(exist_ok=True)
-        values: dict[str, float] = {}
-        one = replace(suggestion.with_fold(fold, self.n_folds), directory=directory, resume_from=None)
-        try:
-            returned = self.trainer(one, lambda measurement: values.update(as_metrics(measurement.metrics)))
-            return values if returned is None else values | as_metrics(returned)
-        except TrialFailed as error:
-            raise TrialFailed(error.cause, f"fold {fold} of {self.n_folds}: {error}") from error
-        except Exception as error:
-            error.add_note(f"in fold {fold} of {self.n_folds}")
-            raise
+    def order(self, seed: int) -> list[int]:
+        """All folds in a random order, so that no fold is the one that decides who is stopped early."""
+        return random.Random(seed).sample(range(self.n), self.n)
 
 
-def _means(folds: list[dict[str, float]]) -> dict[str, float]:
-    common = [name for name in folds[0] if all(name in fold for fold in folds)]
-    return {name: _mean([fold[name] for fold in folds]) for name in common}
+def means(folds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every metric that all these folds have."""
+    rows = _rows(folds)
+    common = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+    return {name: _mean([row[name] for row in rows]) for name in common}
+
+
+def deviations(folds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """`loss/fold_sd` and the like: the standard deviation over folds, with n - 1; NaN for a single fold."""
+    return {f"{name}/fold_sd": _sd([row[name] for row in _rows(folds)]) for name in means(folds)}
+
+
+def labelled(index: int, metrics: Mapping[str, float]) -> dict[str, float]:
+    """One fold's metrics among a trial's: `fold_2/loss`."""
+    return {_label(index, name): value for name, value in metrics.items()}
+
+
+def fold_values(metrics: Mapping[str, float], metric: str, n: int) -> dict[int, float]:
+    """One metric by fold, from a trial's metrics; folds that did not run are left out."""
+    return {i: metrics[_label(i, metric)] for i in range(n) if _label(i, metric) in metrics}
+
+
+def _rows(folds: Mapping[int, Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """In the order of the folds and not of their ends, so that the same folds give the same mean to the last bit."""
+    return [folds[index] for index in sorted(folds)]
+
+
+def _label(index: int, name: str) -> str:
+    return f"fold_{index}/{name}"
 
 
 def _mean(values: list[float]) -> float:
@@ -69,7 +102,6 @@ def _mean(values: list[float]) -> float:
 
 
 def _sd(values: list[float]) -> float:
-    """With n - 1; NaN for a single fold."""
     if len(values) < 2:
         return float("nan")
     mean = _mean(values)

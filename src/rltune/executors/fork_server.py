@@ -60,11 +60,11 @@ class ForkServer:
         """What a trial must be given, since the server has not loaded it."""
         return None if self._warm else self._setup
 
-    def launch(self, number: int, pipe: Connection[Any, Any]) -> None:
+    def launch(self, job: int, pipe: Connection[Any, Any]) -> None:
         """Starts a trial's process, which gets this end of a pipe."""
         process = self._process or self._start()
         try:
-            self.control.send(number)
+            self.control.send(job)
             send_handle(self.control, pipe.fileno(), process.pid)
         except OSError as error:
             raise self._died() from error

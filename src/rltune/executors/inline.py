@@ -25,16 +25,16 @@ class InlineExecutor:
             suggestion = brain.suggest()
             if isinstance(suggestion, Idle):
                 return
-            number, begin = suggestion.number, time.monotonic()
+            job, begin = suggestion.job, time.monotonic()
             stopping = False
 
-            def report(measurement: Measurement, number: int = number) -> None:
+            def report(measurement: Measurement, job: int = job) -> None:
                 nonlocal stopping
                 stopping = should_stop()
-                if brain.observe(number, measurement) is Decision.STOP or stopping:
+                if brain.observe(job, measurement) is Decision.STOP or stopping:
                     raise TrialStopped
 
             outcome = attempt(trainer, suggestion, report)
             if stopping and outcome.stopped:
                 outcome = Outcome(Cause.INTERRUPTED, "the study was stopped while the trial ran")
-            brain.finish(number, replace(outcome, usage=Usage(time.monotonic() - begin)))
+            brain.finish(job, replace(outcome, usage=Usage(time.monotonic() - begin)))

@@ -152,9 +152,9 @@ class _Session:
             gpus = self._pool.take() or ()
             env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         ours, theirs = Pipe()
-        self._trials[suggestion.number] = _Running(suggestion, ours, gpus, time.monotonic())
+        self._trials[suggestion.job] = _Running(suggestion, ours, gpus, time.monotonic())
         with theirs:
-            self._server.launch(suggestion.number, theirs)
+            self._server.launch(suggestion.job, theirs)
         try:
             ours.send(Launch(suggestion, env, self._server.setup))
         except OSError:
@@ -181,7 +181,8 @@ class _Session:
         if isinstance(message, Outcome):
             trial.outcome = message
         elif isinstance(message, Measurement):
-            self._answer(trial, self._brain.observe(trial.suggestion.number, message))
+            measured = replace(message, memory_bytes=trial.memory_bytes or None)
+            self._answer(trial, self._brain.observe(trial.suggestion.job, measured))
         return True
 
     def _answer(self, trial: _Running, decision: Decision) -> None:
@@ -197,9 +198,9 @@ class _Session:
     def _hear_server(self) -> None:
         for message in self._server.receive():
             if isinstance(message, Started):
-                self._trials[message.number].pid = message.pid
+                self._trials[message.job].pid = message.pid
             else:
-                trial = self._trials.pop(message.number)
+                trial = self._trials.pop(message.job)
                 self._server_deaths = 0
                 self._finish(trial, _death(trial, message.status), message.max_rss_bytes)
 
@@ -231,7 +232,7 @@ class _Session:
             gpu_memory_bytes=trial.gpu_memory_bytes,
         )
         outcome = self._outcome(trial, trial.outcome or _written(trial) or death)
-        self._brain.finish(trial.suggestion.number, replace(outcome, usage=usage))
+        self._brain.finish(trial.suggestion.job, replace(outcome, usage=usage))
 
     def _outcome(self, trial: _Running, told: Outcome) -> Outcome:
         """How a trial ended: as we made it end, else as it says itself or its process's death tells."""

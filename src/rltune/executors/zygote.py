@@ -5,7 +5,7 @@ its own. The server is the nearest reaper of whatever a trial leaves behind, and
 everything and ends. Nothing here imports Optuna.
 
 Messages, pickled, over two kinds of sockets:
-    tuner → server   Setup, once; then a trial's number followed by its socket
+    tuner → server   Setup, once; then a job's number followed by its socket
     server → tuner   Ready or Broken, once; then Started and Ended
     tuner ↔ trial    Launch; then Measurement → Decision, and an Outcome at the end
 """
@@ -79,7 +79,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Started:
-    number: int
+    job: int
     pid: int
 
 
@@ -92,7 +92,7 @@ class Ended:
         max_rss_bytes: Peak resident memory of its largest process.
     """
 
-    number: int
+    job: int
     status: int
     max_rss_bytes: int
 
@@ -140,8 +140,8 @@ class _Server:
                     os.read(self._wakeup, 4096)
                     self._reap()
                 if self._control.fileno() in readable:
-                    number = self._control.recv()
-                    self._fork(number, recv_handle(self._control))
+                    job = self._control.recv()
+                    self._fork(job, recv_handle(self._control))
         except (EOFError, OSError):
             pass  # the tuner has closed its end, or is no more
         except RltuneError:
@@ -165,7 +165,7 @@ class _Server:
         gc.freeze()  # the children's garbage collectors leave the shared pages shared
         self._control.send(Ready(warm=self._trainer is not None))
 
-    def _fork(self, number: int, handle: int) -> None:
+    def _fork(self, job: int, handle: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the child has no handler of its own yet
         pid = os.fork()
         if pid == 0:
@@ -175,8 +175,8 @@ class _Server:
                 os._exit(70)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(handle)
-        self._trials[pid] = number
-        self._control.send(Started(number, pid))
+        self._trials[pid] = job
+        self._control.send(Started(job, pid))
 
     def _become_trial(self, handle: int) -> None:
         os.setsid()
@@ -201,11 +201,11 @@ class _Server:
                 return
             if pid == 0:
                 return
-            if (number := self._trials.pop(pid, None)) is None:
+            if (job := self._trials.pop(pid, None)) is None:
                 continue
             _kill_group(pid)
             self._kill_children(spared=self._helpers | self._trials.keys())
-            self._control.send(Ended(number, os.waitstatus_to_exitcode(status), _max_rss_bytes(usage)))
+            self._control.send(Ended(job, os.waitstatus_to_exitcode(status), _max_rss_bytes(usage)))
 
     def _kill_children(self, spared: AbstractSet[int]) -> None:
         """Kills what a dead trial started outside its own group: it has become a child of this process."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from rltune.analysis.selection import finalists
+from rltune.analysis.selection import finalists, since_improved
 from rltune.objective import Constraint, Objective
 from rltune.protocol.seeds import SeedLedger
 from rltune.records import TrialRecord, originals
@@ -43,6 +43,7 @@ class Plan:
         baseline_seeds: Runs of the default before the search.
         finalists: How many of the best are run again.
         final_seeds: Fresh seeds for each finalist and for the default.
+        patience: The search is over once so many of its trials in a row have not improved on the best.
     """
 
     objectives: Sequence[Objective]
@@ -53,6 +54,7 @@ class Plan:
     baseline_seeds: int = 0
     finalists: int = 0
     final_seeds: int = 0
+    patience: int | None = None
 
     @property
     def n_finals(self) -> int:
@@ -71,6 +73,7 @@ class Plan:
             "phases": {"baseline": self.baseline_seeds, "search": self.n_search, "final": self.n_finals},
             "finalists": self.finalists,
             "final_seeds": self.final_seeds,
+            "patience": self.patience,
             "seeds": self.seeds.to_json(),
         }
 
@@ -86,7 +89,7 @@ class Plan:
         seed = self.seeds.search(n_baseline + n_search)
         if n_baseline < self.baseline_seeds:
             return Request(Purpose.BASELINE, seed, self.default)
-        if n_search < self.n_search and not search_is_over:
+        if n_search < self.n_search and not search_is_over and not self.is_stale(records):
             first_is_default = n_search == 0 and not self.baseline_seeds
             return Request(Purpose.SEARCH, seed, self.default if first_is_default else None)
         if not self.finalists:
@@ -94,6 +97,10 @@ class Plan:
         if _any_running(r for r in records if r.purpose is not Purpose.FINAL):
             return Idle.WAIT
         return self._next_final(records)
+
+    def is_stale(self, records: Sequence[TrialRecord]) -> bool:
+        """Whether the last `patience` trials of the search have not improved on the best before them."""
+        return self.patience is not None and since_improved(records, self.objectives) >= self.patience
 
     def _next_final(self, records: Sequence[TrialRecord]) -> Request | Idle:
         """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.records import from_trial
+from rltune.storage import study_on
 from rltune.types import Cause
 
 _CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
@@ -36,11 +37,7 @@ class StudyView:
 
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
         self._storage = _Storage(study._storage, trial._trial_id)
-        # `copy.copy` would fail on the study that Hyperband shows to samplers: it hides its attributes.
-        self.study: Study = object.__new__(type(study))
-        state = object.__getattribute__(study, "__dict__")
-        cache = type(state["_thread_local"])()  # of trials as this view shows them
-        object.__getattribute__(self.study, "__dict__").update(state, _storage=self._storage, _thread_local=cache)
+        self.study = study_on(study, self._storage)
 
     def commit(self) -> None:
         """Write what was noted last."""

@@ -63,16 +63,29 @@ class ScriptedBrain:
         self.most_at_once = max(self.most_at_once, len(self.running))
         directory = self.root / f"{number:04d}"
         directory.mkdir(parents=True)
-        return Suggestion(number, params, seed=number, directory=directory)
+        return Suggestion(number, params, seed=number, directory=directory, job=_job(number))
 
-    def observe(self, number: int, measurement: Measurement) -> Decision:
+    def observe(self, job: int, measurement: Measurement) -> Decision:
+        number = _number(job)
         assert number in self.running, "a measurement of a trial that does not run"
         self.seen.setdefault(number, []).append(measurement)
         return Decision.STOP if measurement.step == self.stop_at else Decision.CONTINUE
 
-    def finish(self, number: int, outcome: Outcome) -> None:
+    def finish(self, job: int, outcome: Outcome) -> None:
+        number = _number(job)
         self.running.remove(number)  # a KeyError: finished twice
         self.outcomes[number] = outcome
+
+
+def _job(number: int) -> int:
+    """Executors are to call a trial by its job, which is its number only where the trial has no folds."""
+    return 1000 + 2 * number
+
+
+def _number(job: int) -> int:
+    number, odd = divmod(job - 1000, 2)
+    assert not odd and number >= 0, "called by something other than the suggestion's `job`"  # noqa: PT018
+    return number
 
 
 def scripted_trainer(suggestion: Suggestion, report: Report) -> Mapping[str, float] | None:

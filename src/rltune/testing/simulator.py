@@ -66,7 +66,7 @@ class SimulatedExecutor:
             if should_stop():
                 for event in events:
                     event.simulation.close()
-                    brain.finish(event.suggestion.number, Outcome(Cause.INTERRUPTED, "the study was stopped"))
+                    brain.finish(event.suggestion.job, Outcome(Cause.INTERRUPTED, "the study was stopped"))
                 return
             if not events:
                 return
@@ -75,12 +75,12 @@ class SimulatedExecutor:
             self._play(brain, event, events)
 
     def _play(self, brain: Brain, event: _Event, events: list[_Event]) -> None:
-        number = event.suggestion.number
+        job = event.suggestion.job
         if isinstance(event.says, Outcome):
-            brain.finish(number, event.says)
-        elif brain.observe(number, event.says) is Decision.STOP:
+            brain.finish(job, event.says)
+        elif brain.observe(job, event.says) is Decision.STOP:
             event.simulation.close()
-            brain.finish(number, Outcome(usage=Usage(event.at - event.began), stopped=True))
+            brain.finish(job, Outcome(usage=Usage(event.at - event.began), stopped=True))
         else:
             heapq.heappush(events, self._next(event.suggestion, event.began, event.simulation))
 

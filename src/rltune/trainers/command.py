@@ -46,7 +46,8 @@ class CommandTrainer:
 
     Lines of JSON that the command appends to the file named by ``RLTUNE_METRICS`` are always read. No shell is
     involved. The command gets the trial's facts in ``RLTUNE_TRIAL``, ``RLTUNE_TRIAL_DIR``, ``RLTUNE_SEED``,
-    ``RLTUNE_FOLD``, ``RLTUNE_N_FOLDS``, ``RLTUNE_HORIZON`` and ``RLTUNE_RESUME_FROM``, as far as there are any.
+    ``RLTUNE_FOLD``, ``RLTUNE_N_FOLDS``, ``RLTUNE_REPEAT``, ``RLTUNE_HORIZON`` and ``RLTUNE_RESUME_FROM``, as far as
+    there are any.
 
     Attributes:
         argv: The command's words, with placeholders: see `rltune.trainers.placeholders`, and `{name}` for every
@@ -193,6 +194,7 @@ class CommandTrainer:
             "seed": suggestion.seed,
             "fold": suggestion.fold,
             "n_folds": suggestion.n_folds,
+            "repeat": suggestion.repeat,
             "horizon": suggestion.horizon,
             "resume_from": suggestion.resume_from,
             "python": sys.executable,
@@ -208,6 +210,7 @@ class CommandTrainer:
             "RLTUNE_SEED": suggestion.seed,
             "RLTUNE_FOLD": suggestion.fold,
             "RLTUNE_N_FOLDS": suggestion.n_folds,
+            "RLTUNE_REPEAT": suggestion.repeat,
             "RLTUNE_HORIZON": suggestion.horizon,
             "RLTUNE_RESUME_FROM": suggestion.resume_from,
             "PYTHONUNBUFFERED": 1,

@@ -30,6 +30,7 @@ class Trial:
         horizon: The step at which a full run ends, where the study file names one.
         resume_from: A checkpoint to start from.
         fold, n_folds: Which part of a cross-validated evaluation this is; None where there is none.
+        repeat: How many times the data has been split before, each time in another way.
     """
 
     def __init__(self, suggestion: Suggestion, report: Report) -> None:
@@ -41,6 +42,7 @@ class Trial:
         self.resume_from = suggestion.resume_from
         self.fold = suggestion.fold
         self.n_folds = suggestion.n_folds
+        self.repeat = suggestion.repeat
         self._reporter = _Reporter(report)
 
     def report(

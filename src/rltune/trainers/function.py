@@ -1,4 +1,4 @@
-"""A Python function as the trainer: `train(config)`, or with any of `trial`, `fold`, `n_folds` and `seed` besides."""
+"""A Python function as the trainer: `train(config)`, or with `trial`, `seed`, `fold`, `train_idx` and others besides."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from rltune.errors import Problem, TrainerError
+from rltune.errors import InputError, Key, Problem, TrainerError
 from rltune.folder import TrialDir
 from rltune.trainers.config_text import did_you_mean, merged, unknown_keys, yaml_text
 from rltune.trainers.context import Trial, running, split_row
@@ -23,10 +24,15 @@ from rltune.worker import as_metrics, as_number
 
 Function: TypeAlias = Callable[..., Any]
 
-_KNOWN = ("trial", "fold", "n_folds", "seed")
+_INDICES = ("train_idx", "val_idx")
+_KNOWN = ("trial", "seed", "fold", "n_folds", "repeat", *_INDICES)
 _ALLOWED = (
-    "allowed: train(config), and after it any of the parameters `trial`, `fold`, `n_folds`, `seed`, by these names"
+    "allowed: train(config), and after it any of the parameters "
+    f"{', '.join(f'`{name}`' for name in _KNOWN)}, by these names"
 )
+
+Split: TypeAlias = Callable[[Any, int, int], tuple[Any, Any]]
+"""From the data, a fold and a repeat to the positions of the samples to train on and to validate on."""
 
 
 class FunctionTrainer:
@@ -41,6 +47,9 @@ class FunctionTrainer:
         base_config: What the function needs beyond the parameters.
         metric_names: The objectives' names, for results that are bare numbers.
         search_path: The folder that modules are looked for first: that of the study file.
+        data: Returns what is split into folds, for a function that takes `train_idx` and `val_idx`; likewise a callable
+            or ``"package.module:name"``.
+        split: Splits it.
 
     Raises:
         TrainerError: `function` is neither a callable nor text.
@@ -53,13 +62,17 @@ class FunctionTrainer:
         *,
         metric_names: Sequence[str] = (),
         search_path: Path | None = None,
+        data: Function | str | None = None,
+        split: Split | None = None,
     ) -> None:
         if not (callable(function) or isinstance(function, str)):
             raise TrainerError(f'a function must be callable or "package.module:name", got {function!r:.80}')
-        self._function: Function | str | bytes = function
+        self._function = _Loaded(function, search_path)
+        self._data = None if data is None else _Loaded(data, search_path)
+        self._samples: Any = None
         self.base_config = base_config
         self.metric_names = tuple(metric_names)
-        self.search_path = search_path
+        self.split = split
 
     def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float] | None:
         """Run one trial.
@@ -76,7 +89,7 @@ class FunctionTrainer:
         with suppress(TrainerError):  # a config given from Python may hold what YAML has no form for
             TrialDir(suggestion.directory).config.write_text(yaml_text(config), encoding="utf-8")
         with running(trial):
-            returned = function(config, **_extras(function, trial))
+            returned = function(config, **self._extras(function, trial))
             if inspect.isawaitable(returned):
                 returned = asyncio.run(_awaited(returned))
             if inspect.isgenerator(returned):
@@ -84,25 +97,25 @@ class FunctionTrainer:
         return self._metrics(returned)
 
     def load(self) -> Function:
-        """The function itself, and beside it what every trial needs: forked processes share it.
+        """The function itself, and beside it what every trial needs, the data among it: forked processes share it.
 
         Raises:
-            TrainerError: It cannot be imported.
+            TrainerError: It cannot be imported, or the data cannot be loaded.
         """
         yaml_text({})  # loads its library
+        function = self._function.get()
+        if self._data is not None and self._samples is None and _takes_indices(function):
+            self._samples = self._load_data(self._data)
+        return function
 
-        if isinstance(self._function, str):
-            return load_function(self._function, self.search_path)
-        if not isinstance(self._function, bytes):
-            return self._function
-        import cloudpickle
-
-        _put_first(self.search_path)
+    def _load_data(self, data: _Loaded) -> Any:
         try:
-            self._function = cloudpickle.loads(self._function)
+            return data.get()()
+        except TrainerError:
+            raise
         except Exception as error:
-            raise TrainerError(f"the function did not reach its process: {type(error).__name__}: {error}") from error
-        return self.load()
+            what = f"{type(error).__name__}: {error}"
+            raise TrainerError(f"loading the data failed: {what}{_place(error)}") from error
 
     def config(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What the function is given for `params`.
@@ -128,23 +141,48 @@ class FunctionTrainer:
             return [Problem(place, str(error)), *unknown]
         if problem := signature_problem(function):
             return [Problem(place, problem), *unknown]
-        if needs_folds and not {"fold", "trial"} & set(_recognised(function)):
+        return [*self._fold_problems(function, needs_folds=needs_folds), *unknown]
+
+    def _fold_problems(self, function: Function, *, needs_folds: bool) -> list[Problem]:
+        place, data = ("trainer", "function"), ("evaluation", "cross_validation", "data")
+        if _takes_indices(function, needed=True) and not needs_folds:
+            message = f"{_described(function)} takes indices, which only cross-validation has"
+            return [Problem(place, message, "add evaluation.cross_validation, or give them a default")]
+        if not needs_folds:
+            return []
+        if not {"fold", "trial", *_INDICES} & set(_recognised(function)):
             message = f"cross-validation runs the function once per fold, but {_described(function)} takes no `fold`"
-            return [Problem(place, message, "write train(config, fold), or turn cross_validation off"), *unknown]
-        return unknown
+            return [Problem(place, message, "write train(config, fold), or turn cross_validation off")]
+        if _takes_indices(function, needed=True) and self._data is None:
+            message = f"is missing: {_described(function)} takes indices, and nothing says of which data"
+            return [Problem(data, message, 'name a function that returns it, as in data: "train:dataset"')]
+        if self._data is not None and not _takes_indices(function):
+            message = f"does nothing: {_described(function)} takes neither `train_idx` nor `val_idx`"
+            return [Problem(data, message, "write train(config, train_idx, val_idx), or remove it")]
+        return self._split_problems(data)
+
+    def _split_problems(self, place: Key) -> list[Problem]:
+        """Whether the data can be split at all."""
+        if self._samples is None or self.split is None:
+            return []
+        try:
+            self.split(self._samples, 0, 0)
+        except InputError as error:
+            return [replace(problem, key=place) for problem in error.problems]
+        return []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Lambdas, closures and functions of a script or a notebook travel by value, read where they run."""
-        state = self.__dict__ | {"_path": list(sys.path)}
-        if callable(self._function):
-            import cloudpickle
+        return self.__dict__ | {"_samples": None}  # loaded again where it runs
 
-            state["_function"] = cloudpickle.dumps(self._function)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        sys.path += [entry for entry in state.pop("_path") if entry not in sys.path]
-        self.__dict__.update(state)
+    def _extras(self, function: Function, trial: Trial) -> dict[str, Any]:
+        """What the function takes beside the config, by name."""
+        given = {name: getattr(trial, name) for name in ("seed", "fold", "n_folds", "repeat")} | {"trial": trial}
+        wanted = _recognised(function)
+        if trial.fold is not None and self.split is not None and self._samples is not None:
+            given |= zip(_INDICES, self.split(self._samples, trial.fold, trial.repeat or 0), strict=True)
+        else:
+            wanted = [name for name in wanted if name not in _INDICES]  # which then have defaults
+        return {name: given[name] for name in wanted}
 
     def _exhaust(self, generator: Generator[Any, Any, Any], trial: Trial) -> Any:
         """Report what `generator` yields; return what it returns."""
@@ -172,6 +210,43 @@ class FunctionTrainer:
             expected = ", ".join(names)
             raise TrainerError(f"the function returned {len(values)} numbers for {len(names)} objectives ({expected})")
         return {name: as_number(name, value) for name, value in zip(names, values, strict=False)}
+
+
+class _Loaded:
+    """A Python object that is needed in another process: given there, imported there, or brought there by value.
+
+    Lambdas, closures and functions of a script or a notebook travel by value.
+    """
+
+    def __init__(self, given: Function | str, search_path: Path | None) -> None:
+        self._given: Function | str | bytes = given
+        self._search_path = search_path
+
+    def get(self) -> Function:
+        if isinstance(self._given, str):
+            return load_function(self._given, self._search_path)
+        if not isinstance(self._given, bytes):
+            return self._given
+        import cloudpickle
+
+        put_first(self._search_path)
+        try:
+            self._given = cloudpickle.loads(self._given)
+        except Exception as error:
+            raise TrainerError(f"the function did not reach its process: {type(error).__name__}: {error}") from error
+        return self.get()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_path": list(sys.path)}
+        if callable(self._given):
+            import cloudpickle
+
+            state["_given"] = cloudpickle.dumps(self._given)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        sys.path += [entry for entry in state.pop("_path") if entry not in sys.path]
+        self.__dict__.update(state)
 
 
 def load_function(spec: str, search_path: Path | None = None) -> Function:
@@ -232,9 +307,11 @@ def _recognised(function: Function) -> list[str]:
     return [p.name for p in parameters if p.name in _KNOWN and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
-def _extras(function: Function, trial: Trial) -> dict[str, Any]:
-    given = {"trial": trial, "fold": trial.fold, "n_folds": trial.n_folds, "seed": trial.seed}
-    return {name: given[name] for name in _recognised(function)}
+def _takes_indices(function: Function, *, needed: bool = False) -> bool:
+    """Whether it takes any of them; with `needed`, whether it cannot be called without."""
+    parameters = {p.name: p for p in _parameters(function) or []}
+    taken = [parameters[name] for name in _INDICES if name in _recognised(function)]
+    return any(p.default is p.empty or not needed for p in taken)
 
 
 def _described(function: Function) -> str:
@@ -250,7 +327,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def _import(name: str, search_path: Path | None) -> ModuleType:
-    _put_first(search_path)
+    put_first(search_path)
     _forget_namesake(name, search_path)
     try:
         return importlib.import_module(name)
@@ -268,7 +345,8 @@ def _import(name: str, search_path: Path | None) -> ModuleType:
         raise TrainerError(f"importing `{name}` failed: {what}{_place(error)}") from error
 
 
-def _put_first(search_path: Path | None) -> None:
+def put_first(search_path: Path | None) -> None:
+    """Lets modules in this folder be found before all others; for good."""
     if search_path is not None and str(search_path) not in sys.path[:1]:
         sys.path.insert(0, str(search_path))
 

@@ -20,6 +20,7 @@ BUILT_IN: Mapping[str, str] = {
     "seed": "what to seed randomness with",
     "fold": "the fold of a cross-validated trial, from 0",
     "n_folds": "how many folds there are",
+    "repeat": "how many times the data has been split into folds before",
     "horizon": "the step at which a full run ends",
     "resume_from": "a checkpoint to start from",
     "python": "the Python that runs rltune",

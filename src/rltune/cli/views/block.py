@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from rltune.cli.views import wording as w
-from rltune.cli.views.snapshot import Snapshot
+from rltune.cli.views.snapshot import Latest, Snapshot
 from rltune.records import TrialRecord
 from rltune.types import Cause
 
@@ -33,7 +33,7 @@ def block(
     if bar and snapshot.n_planned:
         bar_line = ProgressBar(total=snapshot.n_planned, completed=snapshot.n_done, complete_style="cyan")
         parts.append(Padding(bar_line))  # which by itself ends no line
-    parts += [line("phases", phases(snapshot)), *_scores(snapshot)]
+    parts += [line("phases", phases(snapshot)), *_known(snapshot), *_scores(snapshot)]
     parts += _running(snapshot, max_running, "running" if alive else "cut short")
     parts += _losses(snapshot)
     return Group(*parts, *([note] if note else []))
@@ -59,6 +59,11 @@ def phases(snapshot: Snapshot) -> Text:
     return Text(" · ", "dim").join(words)
 
 
+def _known(snapshot: Snapshot) -> Iterator[RenderableType]:
+    if snapshot.earlier:
+        yield line("known", Text(f"{w.count(len(snapshot.earlier), 'trial')} of an earlier study", "dim"))
+
+
 def _scores(snapshot: Snapshot) -> Iterator[RenderableType]:
     objective, baseline, best = snapshot.objective, snapshot.baseline, snapshot.best
     if baseline is not None:
@@ -76,11 +81,16 @@ def _running(snapshot: Snapshot, limit: int, label: str) -> Iterator[RenderableT
     widths = [max((len(text) for text in texts), default=0) for texts in (map(str, took), took.values())]
     for i, record in enumerate(shown):
         latest = snapshot.latest(record)
-        said = f"{w.number(latest.value)} at step {latest.step}" if latest else ""
+        said = f"{w.number(latest.value)}{_where(snapshot, latest)}" if latest else ""
         facts = f"  {record.purpose.value:<8}  {took[record.number]:>{widths[1]}}  "
         yield line("" if i else label, Text.assemble(f"trial {record.number:<{widths[0]}}", (facts, "dim"), said))
     if len(running) > limit:
         yield line("", Text(f"and {len(running) - limit} more", "dim"))
+
+
+def _where(snapshot: Snapshot, latest: Latest) -> str:
+    folds = snapshot.plan.get("folds")
+    return f" at step {latest.step}" if folds is None else f", mean of {latest.step} of {folds} folds"
 
 
 def _losses(snapshot: Snapshot) -> Iterator[RenderableType]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,23 @@ from rich.table import Table
 from rich.text import Text
 
 from rltune import config as cfg
+from rltune.analysis.advice import Advice, before
 from rltune.cli.views import wording as w
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.progress import plan_in_words
 from rltune.config.build import Parts
+from rltune.config.evaluation import CrossValidationConfig
 from rltune.config.executor import ExecutorConfig
 from rltune.config.named import Named
 from rltune.errors import InputError, RltuneError, TrainerError
 from rltune.folder import StudyDir
 from rltune.objective import Constraint
-from rltune.space import NO_DEFAULT, Categorical, Float, Int, Parameter
+from rltune.space import NO_DEFAULT, Categorical, Int, Parameter
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.function import FunctionTrainer
 from rltune.types import Suggestion
 
 _DRAWS = 5
-
-_LEARNING_RATE = re.compile(r"(?:^|[._-])(?:lr|learning_?rate)(?:[._-]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,12 @@ class Preview:
     @property
     def warnings(self) -> list[str]:
         """What is probably not meant."""
-        return [*_scale_warnings(self.parts), *_size_warnings(self.parts), *_change_warnings(self)]
+        return [*_size_warnings(self.parts), *_change_warnings(self)]
+
+    @property
+    def advice(self) -> list[Advice]:
+        """How the study could be set up better."""
+        return before(self.parts.space, self.parts.plan.n_search)
 
     @property
     def notes(self) -> list[str]:
@@ -74,10 +78,14 @@ class Preview:
         metrics = " and ".join(f"`{o.metric}`" for o in self.parts.plan.objectives)
         notes.append(f"whether the trainer reports {metrics} shows when it runs; a trial without it ends as `no_value`")
         if evaluation.early_stopping:
+            what = "fold" if evaluation.cross_validation else "trial"
             notes.append(
-                "early stopping looks at each trial's own curve: a trial ends once its value has not improved for "
-                f"{evaluation.patience} measurements, and keeps its {evaluation.value} value"
+                f"early_stopping looks at each {what}'s own curve: a {what} ends once its value has not improved for "
+                f"{evaluation.patience} measurements (`patience`), and keeps its {evaluation.value} value; to end the "
+                "whole search when it no longer finds better configurations, set `study_patience` at the top level"
             )
+        if (patience := self.parts.config.study_patience) is not None:
+            notes.append(f"study_patience: the search ends once {patience} of its trials in a row are no improvement")
         if self.folder.study_file.exists():
             notes.append(f"{self.folder.path} exists already: `run` goes on with it")
         return notes
@@ -103,7 +111,7 @@ def _draw(parts: Parts, folder: StudyDir, number: int, params: dict[str, Any]) -
     seed, directory = parts.plan.seeds.search(number), folder.trial(number).path
     suggestion = Suggestion(number, params, seed, directory, parts.config.trainer.horizon)
     if evaluation.cross_validation:
-        suggestion = suggestion.with_fold(0, evaluation.n_folds)
+        suggestion = replace(suggestion, fold=0, n_folds=evaluation.n_folds, repeat=0)
     try:
         command = trainer.render(suggestion) if isinstance(trainer, CommandTrainer) else None
         return Draw(params, command, trainer.config(params))
@@ -112,15 +120,6 @@ def _draw(parts: Parts, folder: StudyDir, number: int, params: dict[str, Any]) -
 
 
 # --- warnings --------------------------------------------------------------------------------------------------------
-
-
-def _scale_warnings(parts: Parts) -> Iterator[str]:
-    for name, parameter in parts.space.parameters.items():
-        if not isinstance(parameter, Float) or parameter.log or parameter.low >= parameter.high:
-            continue
-        if _LEARNING_RATE.search(name):
-            above = "" if parameter.low > 0 else " and a `min` above 0"
-            yield f"`{name}` looks like a learning rate, but is searched on a linear scale; give it `log: true`{above}"
 
 
 def _size_warnings(parts: Parts) -> Iterator[str]:
@@ -149,6 +148,7 @@ def preview_text(preview: Preview) -> RenderableType:
     """Everything that `check` prints but its last line."""
     parts = preview.parts
     remarks = [Text.assemble(("note     ", "dim"), note) for note in preview.notes]
+    remarks += [Text.assemble(("advice   ", "cyan"), str(advice)) for advice in preview.advice]
     remarks += [Text.assemble(("warning  ", "bold yellow"), warning) for warning in preview.warnings]
     return Group(
         Text.assemble((parts.config.name, "bold"), (f"  in {preview.folder.path}", "dim")),
@@ -226,12 +226,25 @@ def _facts(parts: Parts) -> Iterator[tuple[str, str]]:
     if config.guards:
         yield "guards", ", ".join(_named(guard) for guard in config.guards)
     if config.evaluation.cross_validation:
-        yield "folds", f"{config.evaluation.n_folds} in each trial"
+        yield "folds", _folds(config.evaluation.n_folds, config.evaluation.cross_validation)
     yield "plan", plan_in_words(parts)
     if config.timeout_hours is not None:
         yield "at most", f"{config.timeout_hours:g} h"
     yield "trainer", _trainer(parts)
     yield "executor", _executor(config.executor)
+
+
+def _folds(n_folds: int, given: CrossValidationConfig) -> str:
+    """`5 stratified folds in each trial, split 3 times, 2 at once`."""
+    kind = "" if given.data is None or given.kind == "kfold" else f"{given.kind.replace('_', ' ')} "
+    words = [f"{n_folds} {kind}folds in each trial"]
+    if given.repeats > 1:
+        words.append(f"split {given.repeats} times")
+    if given.parallel > 1:
+        words.append(f"{given.parallel} at once")
+    if given.race:
+        words.append("fewer where a configuration is clearly worse than the best")
+    return ", ".join(words)
 
 
 def _constraint(constraint: Constraint) -> str:
@@ -241,13 +254,19 @@ def _constraint(constraint: Constraint) -> str:
 
 
 def _named(part: Named) -> str:
-    options = ", ".join(f"{key}: {value}" for key, value in part.options.items())
-    return f"{part.name} ({options})" if options else part.name
+    return _with_options(part.name, part.options)
+
+
+def _with_options(name: str, options: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{key}: {value}" for key, value in options.items())
+    return f"{name} ({shown})" if shown else name
 
 
 def _trainer(parts: Parts) -> str:
     given, trainer = parts.config.trainer, parts.trainer
     base = f", on top of {given.config}" if isinstance(given.config, str) else ""
+    if given.name is not None:
+        return _with_options(given.name, given.options) + base
     if not isinstance(trainer, FunctionTrainer):
         return shlex.join(given.command or ()) + base
     try:
@@ -311,5 +330,6 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "plan": {key: plan[key] for key in ("n_trials", "phases", "default")},
         "draws": [{"params": d.params, "command": d.command, "config": d.config} for d in preview.draws],
         "notes": preview.notes,
+        "advice": [advice.to_json() for advice in preview.advice],
         "warnings": preview.warnings,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
@@ -21,6 +21,7 @@ from rltune.cli.views.block import block, phases
 from rltune.cli.views.console import print_all
 from rltune.cli.views.snapshot import Snapshot
 from rltune.config.build import Parts
+from rltune.evaluation.folds import FoldEnd, Folding
 from rltune.folder import StudyDir
 from rltune.objective import Objective
 from rltune.records import TrialRecord
@@ -38,6 +39,9 @@ class Progress(AbstractContextManager["Progress"], Protocol):
 
     def changed(self, record: TrialRecord) -> None:
         """A trial has begun or ended."""
+
+    def fold_ended(self, record: TrialRecord, end: FoldEnd) -> None:
+        """A fold of a running trial has ended."""
 
     def stopping(self, why: str) -> None:
         """Called from a signal's handler."""
@@ -57,7 +61,7 @@ def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
     snapshot = replace(of_tuner(tuner, parts.config.name, folder), records=rec.load(tuner.study))  # with what waits
     waiting = snapshot.in_state(TrialState.WAITING)
     lines = [Text.assemble((parts.config.name, "bold"), ("  in ", "dim"), str(folder.path))]
-    if not snapshot.records:
+    if not rec.own(snapshot.records):
         workers = parts.config.executor.workers
         at_once = f", {workers} at a time" if workers > 1 else ""
         lines.append(Text(plan_in_words(parts) + at_once))
@@ -112,8 +116,14 @@ class _Lines:
     def changed(self, record: TrialRecord) -> None:
         assert self._tuner is not None
         if record.state.is_finished():
-            line = trial_line(record, self._tuner.plan.objectives, self._tuner.records)
+            line = trial_line(record, self._tuner.plan.objectives, rec.own(self._tuner.records))
             self._console.print(Text(line), soft_wrap=True)
+
+    def fold_ended(self, record: TrialRecord, end: FoldEnd) -> None:
+        assert self._tuner is not None
+        assert self._tuner.folding is not None
+        line = fold_line(self._tuner.folding, self._tuner.plan.objectives, record, end)
+        self._console.print(Text(line, "dim"), soft_wrap=True)
 
     def stopping(self, why: str) -> None:
         _tell(self._console, f"{why}\n")
@@ -160,6 +170,9 @@ class _Block:
     def changed(self, record: TrialRecord) -> None:
         pass  # the next redraw shows it
 
+    def fold_ended(self, record: TrialRecord, end: FoldEnd) -> None:
+        pass  # likewise
+
     def stopping(self, why: str) -> None:
         self._note = Text(why, "bold yellow")
 
@@ -183,7 +196,7 @@ def trial_line(record: TrialRecord, objectives: Sequence[Objective], records: Se
     if record.state is TrialState.FAIL:
         return f"{who} failed after {took}: {w.failure(record.cause, record.message)}"
     if record.state is TrialState.PRUNED:
-        return f"{who} pruned{_last_of(record)} after {took}{_best(objectives, records)}"
+        return f"{who} pruned{_last_of(record)}, in {took}{_best(objectives, records)}"
     values = " ".join(f"{o.metric}={w.number(v)}" for o, v in zip(objectives, record.values or (), strict=False))
     how = "stopped early" if record.stopped_by else "finished"
     missed = ", ".join(name for name, v in record.violations.items() if v > 0)
@@ -191,8 +204,23 @@ def trial_line(record: TrialRecord, objectives: Sequence[Objective], records: Se
     return f"{who} {how} {values} in {took}{infeasible}{_best(objectives, records, record)}"
 
 
+def fold_line(folding: Folding, objectives: Sequence[Objective], record: TrialRecord, end: FoldEnd) -> str:
+    """`trial 12 fold 3 of 5: loss=0.412, mean of 2: 0.405`."""
+
+    def values(metrics: Mapping[str, float], *, named: bool) -> str:
+        there = [o.metric for o in objectives if o.metric in metrics]
+        return " ".join(f"{m}={w.number(metrics[m])}" if named else w.number(metrics[m]) for m in there)
+
+    mean = f", mean of {end.n}: {values(end.means, named=len(objectives) > 1)}" if end.n > 1 else ""
+    return f"  trial {record.number} {folding.name(end.fold)}: {values(end.metrics, named=True)}{mean}"
+
+
 def _last_of(record: TrialRecord) -> str:
-    return f" at {w.number(record.curve[max(record.curve)])}, step {max(record.curve)}" if record.curve else ""
+    if not record.curve:
+        return ""
+    step = max(record.curve)
+    where = f"after {w.count(step, 'fold')}" if record.stopped_by == "race" else f"step {step}"
+    return f" at {w.number(record.curve[step])}, {where}"
 
 
 def _best(objectives: Sequence[Objective], records: Sequence[TrialRecord], record: TrialRecord | None = None) -> str:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from rltune.analysis.selection import Arm, ranked
 from rltune.folder import StudyDir
 from rltune.objective import Objective
-from rltune.records import TrialRecord, busy_seconds, effective
+from rltune.records import TrialRecord, busy_seconds, effective, own
 from rltune.session import Result
 from rltune.types import Cause, Purpose
 
@@ -103,7 +103,7 @@ class Snapshot:
         """Those of the plan, and any other that has trials."""
         done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished() and not _cut_short(r))
         planned = self.plan.get("phases", {})
-        phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose]
+        phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose if p is not Purpose.EARLIER]
         return [phase for phase in phases if phase.planned]
 
     @property
@@ -128,8 +128,8 @@ class Snapshot:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, those that were run again left out; `interrupted` is no failure."""
-        counts = Counter(INTERRUPTED if _cut_short(r) else STATES[r.state] for r in effective(self.records))
+        """This study's trials by state, those that were run again left out; `interrupted` is no failure."""
+        counts = Counter(INTERRUPTED if _cut_short(r) else STATES[r.state] for r in effective(own(self.records)))
         return {name: counts[name] for name in (*STATES.values(), INTERRUPTED) if counts[name]}
 
     @property
@@ -140,8 +140,13 @@ class Snapshot:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best feasible trial, by one run."""
-        return next((r for r in ranked(self.records, self.objective) if r.feasible), None)
+        """The best feasible trial of this study, by one run."""
+        return next((r for r in ranked(own(self.records), self.objective) if r.feasible), None)
+
+    @property
+    def earlier(self) -> list[TrialRecord]:
+        """What is known from an earlier study."""
+        return [r for r in self.records if r.purpose is Purpose.EARLIER]
 
     @property
     def baseline(self) -> Arm | None:

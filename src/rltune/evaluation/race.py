@@ -1,0 +1,84 @@
+"""Racing over folds: a configuration that is clearly worse than the best does not pay for the folds it has left.
+
+The classical races end a configuration by a paired t-test (Maron & Moore 1994, "Hoeffding races"; Birattari et al.
+2002, F-Race and irace). Two things differ here. The folds are few and known in number, so the question is not what the
+configuration would be worth on infinitely many folds, but whether its mean over all of them can still beat the best.
+And two or three differences say little about their own spread, so those of earlier configurations are taken into it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from rltune.objective import Direction
+
+LEVEL = 0.1
+"""A configuration ends when the chance that its mean over all folds beats the best is below this."""
+
+PRIOR_FREEDOM = 4
+"""For how many degrees of freedom the spread of earlier configurations counts, against n - 1 of a configuration's own.
+
+As much as five folds; anything from 2 to infinity does about as well.
+"""
+
+
+def hopeless(
+    values: Mapping[int, float],
+    best: Mapping[int, float],
+    n_folds: int,
+    direction: Direction,
+    spreads: Sequence[float] = (),
+) -> bool:
+    """Whether a configuration's mean over all folds will most probably not beat the best, to be asked after each fold.
+
+    With n of N folds done, the differences on the same folds have mean d and standard deviation s. If they are normal,
+    with both moments unknown, then d (n N / (N - n))^1/2 / s follows Student's t with n - 1 degrees of freedom around
+    the final difference: a t-test with the correction for a finite population (Cochran 1977, Sampling Techniques,
+    section 2.6). s² is first shrunk towards the square of the median of `spreads`, which adds `PRIOR_FREEDOM` degrees
+    of freedom (the moderated t of Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3, eq. 1). Below `LEVEL` it is hopeless.
+
+    Measured in benchmarks/README.md (`python -m benchmarks.folds`).
+
+    The answer is never true before two folds that both have, nor once all folds are done. Nor where a value is NaN:
+    that is a failure, and whoever watches for those knows its cause. An infinitely bad value is hopeless, unless the
+    best has one too.
+
+    Args:
+        values: Its finished folds, by the fold's index.
+        best: The best complete configuration's, by the same indices; a fold that only one of the two has is left out.
+        n_folds: How many folds a whole evaluation has, repeats included.
+        direction: Where the values should go.
+        spreads: For each earlier complete configuration, the standard deviation over folds of its difference from the
+            best. What is not finite is left out; with none, the configuration's own differences must do.
+    """
+    sign = 1.0 if direction == "minimize" else -1.0
+    worse = [sign * (value - best[fold]) for fold, value in values.items() if fold in best]
+    n = len(worse)
+    if n < 2 or len(values) >= n_folds:
+        return False
+    mean = sum(w / n for w in worse)
+    if not math.isfinite(mean):
+        return mean == math.inf
+    sd, freedom = _moderated(math.hypot(*(w - mean for w in worse)) / math.sqrt(n - 1), n - 1, spreads)
+    if mean <= 0.0 or sd == 0.0:
+        return mean > 0.0
+    return _tail(mean * math.sqrt(n * n_folds / (n_folds - n)) / sd, freedom) < LEVEL
+
+
+def _moderated(sd: float, freedom: int, spreads: Iterable[float]) -> tuple[float, int]:
+    """A standard deviation shrunk towards earlier ones, and its degrees of freedom."""
+    known = [spread for spread in spreads if math.isfinite(spread)]
+    if not known:
+        return sd, freedom
+    total = PRIOR_FREEDOM + freedom
+    shrunk = math.hypot(math.sqrt(PRIOR_FREEDOM) * median(known), math.sqrt(freedom) * sd)
+    return shrunk / math.sqrt(total), total
+
+
+def _tail(t: float, freedom: int) -> float:
+    """P(T > t) of Student's t."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, -t))

@@ -1,0 +1,116 @@
+"""Pruning with several objectives: any pruner, given for each trial how many of the others dominate it.
+
+Optuna's pruners compare single numbers, and Optuna refuses to prune in a study with several objectives. Here the number
+is a trial's *dominated share* at a step: of all trials that were measured at that step, the share that is at least as
+good in every objective and better in one. A trial that nothing dominates has share 0 and is never worse than another,
+so what may be on the Pareto front is kept; no objective needs a weight or a scale. Successive halving by non-dominated
+order is the idea of Schmucker et al., "Multi-objective Asynchronous Successive Halving", arXiv 2106.12639.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from rltune.objective import Objective
+from rltune.storage import study_on
+
+
+class ParetoPruning:
+    """What the trials of one study have measured, and what a pruner says to it.
+
+    Args:
+        objectives: Two or more.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = tuple(objectives)
+        self._points: dict[int, dict[int, tuple[float, ...]]] = {}  # losses, by step and trial
+        self._shares: dict[int, dict[int, float]] = {}  # as they were when the step was measured, by trial and step
+
+    def note(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Takes a trial's measurement at a step; says whether it has all objectives, without which nothing is noted."""
+        values = [metrics.get(o.metric) for o in self._objectives]
+        if any(value is None for value in values):
+            return False
+        losses = tuple(o.standing(value).loss for o, value in zip(self._objectives, values, strict=True))
+        self._points.setdefault(step, {})[number] = losses
+        self._shares.setdefault(number, {})[step] = dominated_shares(self._points[step])[number]
+        return True
+
+    def should_prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """What the study's pruner says to the trial's measurements so far.
+
+        Args:
+            study: Any number of objectives.
+            trial: Its last measurement has been noted.
+        """
+        if trial.number not in self._shares:
+            return False
+        step = max(self._shares[trial.number])
+        seen = _Seen(self._shares, step, dominated_shares(self._points[step]))
+        return study.pruner.prune(study_on(study, _OneObjective(study._storage, seen)), seen.of(trial))
+
+
+def dominated_shares(points: Mapping[int, Sequence[float]]) -> dict[int, float]:
+    """The share of the other points that dominate each: 0 for the Pareto front; 0 where there is no other.
+
+    Args:
+        points: Losses, all of one length, by trial; infinite where a value is missing or no number.
+    """
+    losses = np.array(list(points.values()), dtype=float)  # (n points, n objectives)
+    a, b = losses[:, None, :], losses[None, :, :]
+    dominates = (a <= b).all(axis=2) & (a < b).any(axis=2)
+    shares = dominates.sum(axis=0) / max(1, len(points) - 1)
+    return dict(zip(points, shares.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How trials look to a pruner at one step.
+
+    Attributes:
+        shares: By trial and step, as they were when the step was measured.
+        step: At which a trial is judged.
+        now: The shares at that step among all trials that have come there since.
+    """
+
+    shares: Mapping[int, Mapping[int, float]]
+    step: int
+    now: Mapping[int, float]
+
+    def of(self, trial: FrozenTrial) -> FrozenTrial:
+        """The trial with its shares as its intermediate values."""
+        own = dict(self.shares.get(trial.number, {}))
+        if trial.number in self.now:
+            own[self.step] = self.now[trial.number]
+        shown = copy.copy(trial)
+        shown.intermediate_values = own
+        return shown
+
+
+class _OneObjective:
+    """A storage whose study has one objective, to be minimised: the dominated share."""
+
+    def __init__(self, real: Any, seen: _Seen) -> None:
+        self._real = real
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:  # noqa: ARG002
+        return [StudyDirection.MINIMIZE]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._real.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        return [self._seen.of(trial) for trial in trials]

@@ -1,0 +1,106 @@
+"""What the tuner keeps of a trial while it runs: its runs, one or one a fold, and what they have said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from rltune.evaluation.folds import Folding
+from rltune.folder import TrialDir
+from rltune.records import TrialRecord
+from rltune.types import Cause, Decision, Measurement, Usage
+
+
+@dataclass
+class Run:
+    """One process's share of a trial: all of it, or one fold.
+
+    Attributes:
+        job: What executors call it by.
+        folder: Where its measurements are written.
+        fold: Which of the trial's folds it is, counted over all repeats.
+        history: What it has measured so far.
+        cause, message: Why a guard has ended it.
+        plateaued: It has been stopped early, on its own curve.
+    """
+
+    job: int
+    folder: TrialDir
+    fold: int | None = None
+    history: list[Measurement] = field(default_factory=list)
+    cause: Cause | None = None
+    message: str = ""
+    plateaued: bool = False
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """A metric by step."""
+        return {m.step: m.metrics[metric] for m in self.history if metric in m.metrics}
+
+    def last_metrics(self) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for measurement in self.history:
+            metrics.update(measurement.metrics)
+        return metrics
+
+
+@dataclass
+class RunningTrial:
+    """A trial that has been started and not closed.
+
+    Attributes:
+        record: As it was at its start.
+        params: Its configuration, derived values included.
+        may_be_pruned: What the winner is compared with, and the winner itself, are worth their cost to the end.
+        queue: Folds that have not begun, in their order.
+        runs: What runs of it, by job.
+        folds: The metrics of each fold that has ended well.
+        usage: What its ended runs have cost.
+        cause, message: Why it has failed.
+        stopped_by: The rule that ended it before its time.
+        pruned: That rule says that it is no good.
+        again: It ended through no doing of its own.
+    """
+
+    trial: optuna.Trial
+    record: TrialRecord
+    params: Mapping[str, Any]
+    may_be_pruned: bool
+    queue: list[int] = field(default_factory=list)
+    runs: dict[int, Run] = field(default_factory=dict)
+    folds: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    cause: Cause | None = None
+    message: str = ""
+    stopped_by: str | None = None
+    pruned: bool = False
+    again: bool = False
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is wanted of it; what still runs is told to stop."""
+        return self.cause is not None or self.stopped_by is not None
+
+    def decision(self, run: Run) -> Decision:
+        going_on = not self.over and run.cause is None and not run.plateaued
+        return Decision.CONTINUE if going_on else Decision.STOP
+
+    def fail(self, cause: Cause, message: str, *, again: bool = False) -> None:
+        """The first failure counts; those that follow from it do not."""
+        if self.cause is None:
+            self.cause, self.message, self.again = cause, message, again
+
+    def prune(self, by: str) -> None:
+        self.stopped_by, self.pruned = by, True
+
+    def next_fold(self, folding: Folding) -> int | None:
+        """Takes the next fold from the queue, where one may begin now."""
+        if self.over or not self.queue or len(self.runs) >= folding.at_once:
+            return None
+        return self.queue.pop(0)
