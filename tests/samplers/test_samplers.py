@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -450,3 +451,21 @@ def test_tpe_learns_where_training_fails_by_its_configuration(cause: Cause, lear
     beyond = sum(x > 0.35 for x in proposals)
     assert (beyond <= 5) is learns
     assert [t.state for t in study.trials if t.params["x"] > 0.9][:2] == [TrialState.FAIL] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("n_objectives", [2, 3])
+def test_gp_takes_several_objectives_and_keeps_constraints_on_metrics(n_objectives: int) -> None:
+    """Also where a metric that a constraint needs was never measured, which counts as missed by infinity."""
+    space = SearchSpace.from_mapping(dict.fromkeys(("x", "y"), ("float", 0.0, 1.0)))
+    sampler = make_sampler("gp", {"n_startup_trials": 6}, space=space, seed=0, n_objectives=n_objectives)
+    study = optuna.create_study(directions=["minimize"] * n_objectives, sampler=sampler)
+    for index in range(12):
+        trial = study.ask()
+        x, y = space.suggest(trial).values()
+        trial.set_constraint("memory", math.inf if index == 5 else 0.5 - x)
+        study.tell(trial, [x + y, (x - 1) ** 2 + y, 1e9 * y][:n_objectives])
+    asked = study.trials[6:]
+    assert sum(t.params["x"] >= 0.5 for t in asked) >= 4
+    assert min(t.params["y"] for t in asked) < 0.1

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from rltune.cli.best import best
 from rltune.cli.check import check
 from rltune.cli.control import retry, stop
 from rltune.cli.init import init
-from rltune.cli.read import best, export, list_, status
+from rltune.cli.read import export, list_, status
+from rltune.cli.refine import refine
+from rltune.cli.report import report
 from rltune.cli.run import demo, run
 from rltune.cli.show import show
 
@@ -24,7 +27,7 @@ app = typer.Typer(
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Set up and run": {"demo": demo, "init": init, "check": check, "run": run},
     "While it runs": {"status": status, "stop": stop, "retry": retry},
-    "What came out": {"best": best, "list": list_, "show": show, "export": export},
+    "What came out": {"best": best, "report": report, "list": list_, "show": show, "export": export, "refine": refine},
 }
 
 for panel, verbs in _PANELS.items():

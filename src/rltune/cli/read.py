@@ -1,8 +1,7 @@
-"""Verbs that read a study: `status`, `list`, `best` and `export`."""
+"""Verbs that read a study: `status`, `list` and `export`."""
 
 from __future__ import annotations
 
-import shlex
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rltune.cli.arguments import Json, Study
-from rltune.cli.exits import Exit
 from rltune.cli.locate import study_folder
 from rltune.types import Purpose
 
@@ -104,50 +102,6 @@ def _sorted(records: list[TrialRecord], result: Result, order: Order) -> list[Tr
     if order is Order.SECONDS:
         return sorted(records, key=lambda r: -(r.seconds or 0.0))
     return records
-
-
-def best(
-    study: Study = None,
-    top: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="K", help="Also list the K best configurations by one run.", show_default=False),
-    ] = None,
-    overrides: Annotated[
-        bool, typer.Option("--overrides", help="Print only key=value words on one line, for a command.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Show the configuration to ship.
-
-    It is the winner on fresh seeds, your default where the winner is not better, or the best single run. Ends with
-    3 where no trial is feasible.
-    """
-    from rltune import session
-    from rltune.analysis.selection import finalists
-    from rltune.cli.views import console
-    from rltune.cli.views.as_json import best_json, resolved, unknown_derived
-    from rltune.cli.views.trials import trials_table
-    from rltune.cli.views.verdict import best_text
-    from rltune.trainers.config_text import overrides as override_texts
-
-    result = session.read(study_folder(study))
-    runs = finalists(result.records, result.objectives[0], top or 0)
-    stdout = console.out()
-    if json:
-        console.print_json(best_json(result, runs))
-    elif result.best is None:
-        console.err().print("nothing to ship: no trial is feasible" + ("" if result.records else " yet"))
-    elif overrides:
-        print(shlex.join(override_texts(resolved(result, result.best))))
-    else:
-        console.print_all(stdout, best_text(result))
-        for part in ("", *trials_table(runs, result, stdout.width)) if runs else ():
-            console.print_all(stdout, part)
-    if result.best is None:
-        raise typer.Exit(Exit.NOTHING)
-    if unknown := unknown_derived(result, resolved(result, result.best)):
-        there = f"; {result.folder.best_overrides} has them" if result.folder.best_overrides.exists() else ""
-        console.err().print(f"rltune: {', '.join(unknown)} follow from the trainer's config, which is not here{there}")
 
 
 def export(

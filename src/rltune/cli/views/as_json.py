@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rltune.analysis.pareto import Pareto
 from rltune.cli.views.snapshot import Snapshot
 from rltune.errors import RltuneError
 from rltune.records import TrialRecord
@@ -54,12 +55,25 @@ def snapshot_json(snapshot: Snapshot, holder: Mapping[str, Any] | None) -> dict[
     }
 
 
-def best_json(result: Result, runs: Sequence[TrialRecord]) -> dict[str, Any]:
-    """What to ship, why, and the best single runs."""
+def best_json(result: Result, runs: Sequence[TrialRecord], shown: TrialRecord | None) -> dict[str, Any]:
+    """The trial to ship, or the one that was picked; the verdict, and the best single runs."""
     return {
-        "best": None if result.best is None else trial_json(result, result.best),
+        "best": None if shown is None else trial_json(result, shown),
         "verdict": _verdict(result),
         "top": [record.to_json() for record in runs],
+    }
+
+
+def front_json(found: Pareto) -> dict[str, Any]:
+    """The Pareto front and what is known about it."""
+    return {
+        "front": [record.to_json() for record in found.front],
+        "least_violating": [record.to_json() for record in found.least_violating],
+        "ranks": {str(number): rank for number, rank in found.ranks.items()},
+        "knee": None if found.knee is None else found.knee.number,
+        "hypervolume": found.hypervolume,
+        "hypervolume_by_trial": {str(number): volume for number, volume in found.progress.items()},
+        "reference": None if found.reference is None else dict(found.reference),
     }
 
 
@@ -73,6 +87,7 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         "phase": snapshot.phase or None,
         "phases": {p.purpose.value: {"done": p.done, "planned": p.planned} for p in snapshot.phases},
         "trials": {"done": snapshot.n_done, "planned": snapshot.n_planned, **snapshot.counts},
+        "earlier": len(snapshot.earlier),
         "failures": snapshot.failures,
         "seconds": snapshot.elapsed_seconds,
         "timeout_seconds": snapshot.timeout_seconds,

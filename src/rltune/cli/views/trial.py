@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,10 @@ from rltune.records import TrialRecord
 from rltune.session import Result
 from rltune.tuner import MEASURED_METRICS
 
+_FOLD = re.compile(r"fold_(\d+)/(.+)")
+_FOLD_SD = "/fold_sd"
+_FOLD_METRICS = 4  # so many have room in a terminal
+
 
 def trial_text(result: Result, record: TrialRecord) -> RenderableType:
     """What `show` prints."""
@@ -31,7 +37,9 @@ def trial_text(result: Result, record: TrialRecord) -> RenderableType:
         ),
         _table(list(_facts(result, record))),
         *_section("parameters", _parameters(result, record)),
+        *_section("constraints", _constraints(record)),
         *_section("metrics", _metrics(result, record)),
+        *_folds(result, record),
         *_curve(result, record),
         *_ending(result, record),
         *_section("files", [(name, str(path), "") for name, path in files(result, record)]),
@@ -66,9 +74,9 @@ def _facts(result: Result, record: TrialRecord) -> Iterator[tuple[str, str, str]
         yield "runs again", f"trial {record.retry_of}", ""
     for later in (r for r in result.records if r.retry_of == record.number):
         yield "replaced by", f"trial {later.number}", ""
-    for name, missed in record.violations.items():
-        if missed > 0:
-            yield "infeasible", f"{name} is out of its range by {w.number(missed)}", ""
+    missed = [name for name, amount in record.violations.items() if amount > 0]
+    if missed:
+        yield "infeasible", f"{', '.join(missed)} out of range", ""
 
 
 def _parameters(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:
@@ -82,10 +90,23 @@ def _parameters(result: Result, record: TrialRecord) -> list[tuple[str, str, str
     return rows
 
 
+def _constraints(record: TrialRecord) -> list[tuple[str, str, str]]:
+    """Each with its metric's value, and by how much it is missed or kept."""
+    rows = []
+    for name, amount in record.violations.items():
+        value = w.number(record.metrics.get(name))
+        if math.isinf(amount):
+            rows.append((name, value, "missed: it was not measured, or is no number"))
+        else:
+            rows.append((name, value, f"{'missed by' if amount > 0 else 'kept, by'} {w.number(abs(amount))}"))
+    return rows
+
+
 def _metrics(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:
-    """The objectives first, what was measured from outside last."""
+    """The objectives first, what was measured from outside last; single folds have a table of their own."""
     first = [o.metric for o in result.objectives]
-    order = sorted(record.metrics, key=lambda name: (name not in first, name in MEASURED_METRICS, name))
+    names = [name for name in record.metrics if not (_FOLD.match(name) or name.endswith(_FOLD_SD))]
+    order = sorted(names, key=lambda name: (name not in first, name in MEASURED_METRICS, name))
     return [(name, _metric(name, record.metrics[name]), "") for name in order]
 
 
@@ -93,6 +114,33 @@ def _metric(name: str, value: float) -> str:
     if name == "training_time":
         return w.duration(value)
     return f"{value / 1e9:.2f} GB" if name in MEASURED_METRICS else w.number(value)
+
+
+def _folds(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
+    """A row for each fold of a cross-validated trial, then their mean and standard deviation."""
+    by_fold: dict[int, dict[str, float]] = {}
+    for name, value in record.metrics.items():
+        if match := _FOLD.match(name):
+            by_fold.setdefault(int(match[1]), {})[match[2]] = value
+    if not by_fold:
+        return
+    first = [o.metric for o in result.objectives]
+    names = sorted({n for row in by_fold.values() for n in row}, key=lambda n: (n not in first, n))
+    shown = names[: max(_FOLD_METRICS, len(first))]
+    rows = [(str(fold), [by_fold[fold].get(n) for n in shown]) for fold in sorted(by_fold)]
+    rows.append(("mean", [record.metrics.get(n) for n in shown]))
+    rows.append(("sd", [record.metrics.get(f"{n}{_FOLD_SD}") for n in shown]))
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("fold", style="dim")
+    for name in shown:
+        table.add_column(name, justify="right", overflow="fold")
+    for label, values in rows:
+        table.add_row(label, *map(w.number, values))
+    yield ""
+    yield Text("folds", "bold")
+    yield Padding(table, (0, 0, 0, 2))
+    if len(names) > len(shown):
+        yield Text(f"  {w.count(len(names) - len(shown), 'more metric')}: rltune show {record.number} --json", "dim")
 
 
 def _section(title: str, rows: list[tuple[str, str, str]]) -> Iterator[RenderableType]:

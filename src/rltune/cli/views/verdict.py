@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rltune.analysis.pareto import front
 from rltune.analysis.selection import Arm, Verdict
 from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import resolved
@@ -28,6 +29,7 @@ from rltune.types import Cause
 _LOG_LINES = 10
 _FAILED_SHOWN = 2
 _FAILED_LOOKED_AT = 10
+_FRONT_SHOWN = 20
 
 
 def conclusion(result: Result, *, again: str) -> RenderableType:
@@ -44,7 +46,7 @@ def conclusion(result: Result, *, again: str) -> RenderableType:
     if result.best is None:
         parts += ["", Text("no feasible trial yet" if result.stopped else "nothing to ship: no trial is feasible")]
     else:
-        parts += ["", *verdict_lines(result), *_changed(result), *_files(result)]
+        parts += ["", *verdict_lines(result), *_front(result), *_changed(result), *_files(result)]
     if result.stopped:
         parts += ["", Text("stopped before its end; go on with"), verbatim(f"  {again}", "bold")]
     return Group(*parts)
@@ -53,13 +55,21 @@ def conclusion(result: Result, *, again: str) -> RenderableType:
 def best_text(result: Result) -> RenderableType:
     """What `best` prints: the verdict, and the configuration as a mapping and as overrides."""
     assert result.best is not None
-    texts = overrides(resolved(result, result.best))
+    return Group(*verdict_lines(result), *configuration(result, result.best))
+
+
+def configuration(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
+    """A trial's parameters as a mapping and as overrides."""
+    texts = overrides(resolved(result, record))
     pairs = [text.partition("=") for text in texts]
     rows = [Text.assemble((f"  {name}: ", "cyan"), value) for name, _, value in pairs]
-    head = Text.assemble(("parameters", "bold"), (f"  trial {result.best.number}", "dim"))
-    return Group(
-        *verdict_lines(result), "", head, *rows, "", Text("as overrides", "bold"), verbatim(f"  {shlex.join(texts)}")
-    )
+    head = Text.assemble(("parameters", "bold"), (f"  trial {record.number}", "dim"))
+    yield ""
+    yield head
+    yield from rows
+    yield ""
+    yield Text("as overrides", "bold")
+    yield verbatim(f"  {shlex.join(texts)}")
 
 
 def verdict_lines(result: Result) -> list[RenderableType]:
@@ -121,18 +131,26 @@ def _decision(verdict: Verdict) -> Text:
 
 
 def _single_run(result: Result) -> Iterator[RenderableType]:
-    best, objectives = result.best, result.objectives
+    best = result.best
     assert best is not None
     scored = sum(r.value is not None for r in result.records)
-    table = _grid()
-    for objective, value in zip(objectives, best.values or (), strict=False):
-        table.add_row(objective.metric, Text(w.number(value), "bold green"), w.towards(objective))
     yield Text.assemble(("best", "bold"), f" of {w.count(scored, 'single run')}, trial {best.number}")
-    yield Padding(table, (0, 0, 1, 2))
+    yield values(result, best)
     yield Text(_caveat(result), "yellow")
-    if len(objectives) > 1:
-        numbers = [str(t.number) for t in result.study.best_trials]
-        yield Text(f"trials that no other beats in every objective: {', '.join(numbers[:20])}")
+
+
+def values(result: Result, record: TrialRecord) -> RenderableType:
+    """A trial's value in each objective."""
+    table = _grid()
+    for objective, value in zip(result.objectives, record.values or (), strict=False):
+        table.add_row(objective.metric, Text(w.number(value), "bold green"), w.towards(objective))
+    return Padding(table, (0, 0, 1, 2))
+
+
+def _front(result: Result) -> Iterator[RenderableType]:
+    if len(result.objectives) > 1:
+        numbers = [str(record.number) for record in front(result.records, result.objectives)]
+        yield Text(f"trials that no other beats in every objective: {', '.join(numbers[:_FRONT_SHOWN])}")
 
 
 def _caveat(result: Result) -> str:

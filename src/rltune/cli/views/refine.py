@@ -1,0 +1,213 @@
+"""The next study: as the text of its file, and what is different in it, as text or JSON."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from rltune.cli.views import wording as w
+from rltune.cli.views.console import verbatim
+from rltune.cli.views.preview import parameter_range
+from rltune.config.build import why_left_out
+from rltune.config.reader import ROOT
+from rltune.protocol.refine import Refinement
+from rltune.records import TrialRecord, effective
+from rltune.session import Result
+from rltune.space import NO_DEFAULT, Categorical, Parameter, SearchSpace
+from rltune.trainers.config_text import float_text
+
+
+@dataclass(frozen=True)
+class Next:
+    """What the next study is called, and where things are.
+
+    Attributes:
+        seed: Another one: the same seeds would try the winner where it was chosen.
+        file: Its study file.
+        earlier: The folder of the study before.
+    """
+
+    name: str
+    seed: int
+    file: Path
+    earlier: Path
+
+    @property
+    def warm_start(self) -> str:
+        """The earlier study's folder, relative to the file."""
+        return os.path.relpath(self.earlier.resolve(), self.file.resolve().parent)
+
+
+# --- the study file --------------------------------------------------------------------------------------------------
+
+
+def next_text(text: str, found: Refinement, following: Next) -> str:
+    """A study file changed in place: what does not change keeps its order, its comments and its spelling.
+
+    Args:
+        text: The study file of the study before.
+        found: The new search space.
+        following: What else is new.
+    """
+    yaml = _round_trip()
+    document = yaml.load(text)
+    study = document.get(ROOT, document)
+    _set(study, "name", following.name, 0)
+    _set(study, "warm_start", following.warm_start, list(study).index("name") + 1)
+    _set(study, "seed", following.seed, list(study).index("warm_start") + 1)
+    for name, parameter in found.space.parameters.items():
+        _change(study["search_space"], name, parameter)
+    out = io.StringIO()
+    yaml.dump(document, out)
+    return out.getvalue()
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 2**31
+
+    def number(representer: Any, value: float) -> Any:
+        return representer.represent_scalar("tag:yaml.org,2002:float", float_text(value, nan=".nan", inf=".inf"))
+
+    yaml.representer.add_representer(float, number)
+    return yaml
+
+
+def _set(mapping: CommentedMap, key: str, value: Any, position: int) -> None:
+    """In its place, or at a position where there is none."""
+    if key in mapping:
+        mapping[key] = value
+    else:
+        mapping.insert(position, key, value)
+
+
+def _change(search_space: CommentedMap, name: str, parameter: Parameter) -> None:
+    """Writes what is different into one parameter's mapping, and nothing where it is the same."""
+    spec = search_space[name]
+    wanted = _spec(parameter)
+    given = _read(spec)
+    different = {key: value for key, value in wanted.items() if key not in given or not _same(given[key], value)}
+    if not different:
+        return
+    shared = sum(other is spec for other in search_space.values()) > 1
+    if shared or not isinstance(spec, CommentedMap):
+        spec = search_space[name] = CommentedMap(given)
+        spec.fa.set_flow_style()
+    for key, value in different.items():
+        spec[key] = _in_flow(value) if isinstance(value, list) else value
+
+
+def _spec(parameter: Parameter) -> dict[str, Any]:
+    bounds: dict[str, Any]
+    if isinstance(parameter, Categorical):
+        bounds = {"choices": list(parameter.choices)}
+    else:
+        bounds = {"min": parameter.low, "max": parameter.high}
+    return bounds | ({} if parameter.default is NO_DEFAULT else {"default": parameter.default})
+
+
+def _read(spec: Any) -> dict[str, Any]:
+    """A parameter's mapping, or its short form `[float, 1e-5, 1e-3, {log: true}]` as one."""
+    if isinstance(spec, Mapping):
+        return dict(spec)
+    kind, *rest = spec
+    options = dict(rest.pop()) if rest and isinstance(rest[-1], Mapping) else {}
+    names = ("choices",) if kind == "categorical" else ("min", "max")
+    return {"type": kind, **dict(zip(names, rest, strict=True)), **options}
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(new, list):
+        return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
+    return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
+
+
+def _in_flow(items: list[Any]) -> CommentedSeq:
+    sequence = CommentedSeq(items)
+    sequence.fa.set_flow_style()
+    return sequence
+
+
+# --- what is different -----------------------------------------------------------------------------------------------
+
+
+def refinement_text(found: Refinement, result: Result, following: Next) -> RenderableType:
+    """What `refine` prints."""
+    return Group(
+        Text.assemble((following.name, "bold"), (f"  after {found.n} configurations of {result.config.name}", "dim")),
+        "",
+        *_changes(found),
+        *_untouched(found),
+        "",
+        *_known(found, result, following),
+        Text(f"wrote {following.file}; look at it, then start it with"),
+        verbatim(f"  rltune run {following.file}", "bold"),
+    )
+
+
+def _changes(found: Refinement) -> Iterator[RenderableType]:
+    if not found.changes:
+        yield Text("no range changes: the trials do not say clearly enough where the good values lie")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("parameter", overflow="fold")
+    table.add_column("before", overflow="fold", style="dim")
+    table.add_column("after", overflow="fold")
+    table.add_column("reason", overflow="fold", style="dim")
+    short = w.short_names(found.space.parameters)
+    for change in found.changes:
+        before, after = parameter_range(change.before), parameter_range(change.after)
+        table.add_row(short[change.parameter], before, after, change.reason)
+    yield table
+
+
+def _untouched(found: Refinement) -> Iterator[RenderableType]:
+    changed = {change.parameter for change in found.changes}
+    same = [name for name in found.space.parameters if name not in changed]
+    if same:
+        yield Text(f"as before: {', '.join(w.short_names(same).values())}", "dim")
+    for change in found.taken_back:
+        yield Text(f"not changed: {change.parameter}, since then {change.reason}", "yellow")
+
+
+def _known(found: Refinement, result: Result, following: Next) -> Iterator[RenderableType]:
+    assert result.best is not None
+    n = len(_inside(found.space, result))
+    yield Text(f"default     the recommended configuration, trial {result.best.number}")
+    yield Text(f"warm start  {w.count(n, 'trial')} of {following.warm_start} in the new space, known from the start")
+    yield Text(f"seed        {following.seed}, so that the finals run on seeds that no trial has had")
+
+
+def _inside(space: SearchSpace, result: Result) -> list[TrialRecord]:
+    """The trials that the next study will take over."""
+    return [record for record in effective(result.records) if not why_left_out(record, space)]
+
+
+def refinement_json(found: Refinement, result: Result, following: Next) -> dict[str, Any]:
+    """The same for programs."""
+    assert result.best is not None
+    return {
+        "name": following.name,
+        "file": str(following.file),
+        "warm_start": {"folder": following.warm_start, "trials": len(_inside(found.space, result))},
+        "seed": following.seed,
+        "tried": found.n,
+        "best": found.k,
+        "changes": [
+            {"parameter": c.parameter, "before": _spec(c.before), "after": _spec(c.after), "reason": c.reason}
+            for c in found.changes
+        ],
+        "taken_back": [{"parameter": c.parameter, "reason": c.reason} for c in found.taken_back],
+        "default": {"trial": result.best.number, "params": found.space.defaults()},
+    }
