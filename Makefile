@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-quick check bench wheel clean
+.PHONY: help demo test test-quick check docs bench wheel clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(VENV)/.dev  ## style, types, floors
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
+docs: $(VENV)/.dev  ## build the documentation, site/index.html, and check every link in it
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
 bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
 	$(PIP) install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	$(PY) -m benchmarks.speed
@@ -44,4 +47,4 @@ wheel: $(VENV)/.dev  ## build the wheel and run it in an empty environment
 	rm -rf dist && $(PY) -m build --wheel --outdir dist .
 
 clean:  ## what the targets above made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,20 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rltune.api import load, tune
+    from rltune.cross_validation import cross_validate_hyperparameters
     from rltune.errors import RltuneError
+    from rltune.manager import HyperparameterManager
     from rltune.objective import OptimizationObjective
+    from rltune.pipeline import AutomatedHyperparameterOptimization
     from rltune.session import Result
     from rltune.trainers.context import Trial, report
 
 __version__ = "0.1.0"
 
-__all__ = ["OptimizationObjective", "Result", "RltuneError", "Trial", "load", "report", "tune"]
+__all__ = [
+    "AutomatedHyperparameterOptimization",
+    "HyperparameterManager",
+    "OptimizationObjective",
+    "Result",
+    "RltuneError",
+    "Trial",
+    "cross_validate_hyperparameters",
+    "load",
+    "report",
+    "tune",
+]
 
 _HOMES = {
+    "AutomatedHyperparameterOptimization": "rltune.pipeline",
+    "HyperparameterManager": "rltune.manager",
     "OptimizationObjective": "rltune.objective",
     "Result": "rltune.session",
     "RltuneError": "rltune.errors",
     "Trial": "rltune.trainers.context",
+    "cross_validate_hyperparameters": "rltune.cross_validation",
     "load": "rltune.api",
     "report": "rltune.trainers.context",
     "tune": "rltune.api",

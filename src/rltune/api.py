@@ -8,6 +8,7 @@ from typing import Any
 
 from rltune import config as cfg
 from rltune import session
+from rltune.objective import OptimizationObjective
 from rltune.session import Result
 
 
@@ -15,8 +16,9 @@ def tune(
     trainer: Callable[..., Any] | str,
     search_space: Mapping[str, Any],
     *,
-    metric: str,
+    metric: str | OptimizationObjective,
     direction: str = "minimize",
+    config: Mapping[str, Any] | str | Path | None = None,
     out: str | Path | None = None,
     force: bool = False,
     **study: Any,
@@ -28,8 +30,10 @@ def tune(
             each trial runs in a process of its own; `executor="inline"` runs them here, under a debugger.
         search_space: Parameters by dotted name, each as in the study file or in the guide's short form
             `("float", 1e-5, 1e-3, {"log": True})`.
-        metric: What the function returns or reports that is optimised.
+        metric: What the function returns or reports that is optimised; or an `OptimizationObjective`, which has the
+            direction and the constraints with it.
         direction: `minimize` or `maximize`.
+        config: What the function needs beyond the parameters, which are put into it: a mapping, or a file.
         out: The study's folder; `runs/NAME` where it is not given. A second call on the same folder goes on with it.
         force: Go on although the study has changed since the folder was made.
         study: Any other key of the study file: `n_trials`, `algorithm`, `seed`, `constraints`, `evaluation`,
@@ -42,10 +46,19 @@ def tune(
         StudyFileError: Something given is wrong: every problem.
         RltuneError: See `rltune.session.run`.
     """
-    evaluation = {"metric": metric, "direction": direction, **study.pop("evaluation", {})}
+    evaluation = {**_objective(metric, direction), **study.pop("evaluation", {})}
     mapping = {"search_space": search_space, "evaluation": evaluation, **study}
-    config = cfg.from_mapping(mapping, trainer=trainer)
-    return session.run(config, out=None if out is None else Path(out), force=force)
+    if config is not None:
+        mapping["trainer"] = {"config": str(config) if isinstance(config, Path) else config}
+    parsed = cfg.from_mapping(mapping, trainer=trainer)
+    return session.run(parsed, out=None if out is None else Path(out), force=force)
+
+
+def _objective(metric: str | OptimizationObjective, direction: str) -> dict[str, Any]:
+    if not isinstance(metric, OptimizationObjective):
+        return {"metric": metric, "direction": direction}
+    ranges = {name: {"min": low, "max": high} for name, (low, high) in metric.constraints.items()}
+    return {"metric": metric.primary_metric, "direction": metric.direction, "constraints": ranges}
 
 
 def load(folder: str | Path) -> Result:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from rltune.space import SearchSpace
 from rltune.types import Cause, Purpose
 
 _PURPOSE = "purpose"
@@ -21,6 +21,7 @@ _CAUSE = "cause"
 _MESSAGE = "message"
 _METRICS = "metrics"
 _STOPPED_BY = "stopped_by"
+_ZEROS = "zeros"  # parameters that are 0 where their range in the study cannot be
 _SOURCE = "source"
 _PLAN = "plan"  # of the study, as the next; the others are of a trial
 _WARM_START = "warm_start"
@@ -118,6 +119,21 @@ def write_start(trial: optuna.Trial, purpose: Purpose, seed: int) -> None:
             trial.set_user_attr(key, value)
 
 
+def write_zeros(trial: optuna.Trial, params: Mapping[str, Any]) -> None:
+    """Notes which of a trial's parameters are 0, though another value stands for that in the study.
+
+    Args:
+        trial: It has been asked for all its parameters.
+        params: The trial's configuration as the trainer gets it.
+    """
+    if zeros := _zeros(trial.params, params):
+        trial.set_user_attr(_ZEROS, zeros)
+
+
+def _zeros(in_study: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in in_study.items() if value != params.get(name, value) == 0.0]
+
+
 def write_end(
     trial: optuna.Trial,
     metrics: Mapping[str, float],
@@ -141,7 +157,7 @@ def from_trial(trial: FrozenTrial) -> TrialRecord:
         number=trial.number,
         state=trial.state,
         purpose=Purpose(attrs.get(_PURPOSE, Purpose.SEARCH.value)),
-        params=dict(trial.params),
+        params={**trial.params, **dict.fromkeys(attrs.get(_ZEROS, ()), 0.0)},
         seed=attrs.get(_SEED),
         values=None if trial.values is None else tuple(trial.values),
         metrics=attrs.get(_METRICS, {}),
@@ -170,7 +186,7 @@ def read_plan(study: optuna.Study) -> dict[str, Any]:
 def add_earlier(
     study: optuna.Study,
     trials: Iterable[TrialRecord],
-    distributions: Mapping[str, BaseDistribution],
+    space: SearchSpace,
     told: Mapping[str, Any],
 ) -> None:
     """Puts trials of an earlier study into this one, before its first trial; once, however often this is called.
@@ -181,7 +197,7 @@ def add_earlier(
     Args:
         study: To add to.
         trials: As `records.load` gave them there, complete or pruned.
-        distributions: This study's, of every parameter of the trials.
+        space: This study's, which has every parameter of the trials.
         told: What to keep about where they come from.
     """
     if _WARM_START in study.user_attrs:
@@ -189,19 +205,22 @@ def add_earlier(
     there = {trial.user_attrs.get(_SOURCE) for trial in study.get_trials(deepcopy=False)}
     for record in trials:
         if record.number not in there:
-            study.add_trial(_as_earlier(record, distributions))
+            study.add_trial(_as_earlier(record, space))
     study.set_user_attr(_WARM_START, dict(told))
 
 
-def _as_earlier(record: TrialRecord, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _as_earlier(record: TrialRecord, space: SearchSpace) -> FrozenTrial:
+    params = space.to_journal(record.params)
     attrs = attributes(Purpose.EARLIER, record.seed) | {_SOURCE: record.number, _METRICS: dict(record.metrics)}
     if record.stopped_by is not None:
         attrs[_STOPPED_BY] = record.stopped_by
+    if zeros := _zeros(params, record.params):
+        attrs[_ZEROS] = zeros
     trial = optuna.trial.create_trial(
         state=record.state,
         values=record.values,
-        params=dict(record.params),
-        distributions={name: distributions[name] for name in record.params},
+        params=params,
+        distributions={name: space.distributions[name] for name in params},
         user_attrs=attrs,
         intermediate_values=dict(record.curve),
         constraints=dict(record.violations),

@@ -23,9 +23,9 @@ from rltune.evaluation.folds import FoldEnd
 from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.records import TrialRecord
-from rltune.report.build import build_report
-from rltune.report.files import write_results
-from rltune.report.model import Report
+from rltune.reporting.build import build_report
+from rltune.reporting.files import write_results
+from rltune.reporting.model import Report
 from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
 from rltune.trainers.config_text import flattened
@@ -79,7 +79,7 @@ class Result:
 
     def pareto(self) -> Pareto:
         """The trade-off between the objectives, of single runs; with one objective, its best trial is the front."""
-        return pareto(self.records, self.objectives)
+        return pareto(rec.own(self.records), self.objectives)
 
     @property
     def exit_code(self) -> int:

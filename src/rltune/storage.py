@@ -8,7 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +68,31 @@ def open_study(
         except KeyError:
             if not create:
                 raise
-            study = optuna.create_study(
-                storage=opened,
-                study_name=name,
-                directions=[StudyDirection[d.upper()] for d in directions],
-                sampler=sampler,
-                pruner=pruner,
-            )
+            with unannounced():
+                study = optuna.create_study(
+                    storage=opened,
+                    study_name=name,
+                    directions=[StudyDirection[d.upper()] for d in directions],
+                    sampler=sampler,
+                    pruner=pruner,
+                )
     except storage_errors(ImportError, ValueError, KeyError) as error:
         raise FolderError(f"study storage {where}: {_explain_storage(error)}") from error
     found = [d.name.lower() for d in study.directions]
     if found != list(directions):
         raise FolderError(f"study `{name}` in {where} has the directions {found}, asked for {list(directions)}")
     return study
+
+
+@contextmanager
+def unannounced() -> Iterator[None]:
+    """Optuna announces each study that is made; not in here."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def storage_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:

@@ -24,7 +24,7 @@ from rltune import records as rec
 from rltune.analysis.selection import ranked
 from rltune.errors import FolderError
 from rltune.evaluation.folds import FoldEnd, Folding, deviations, fold_values, labelled, means
-from rltune.evaluation.race import hopeless
+from rltune.evaluation.race import hopeless, spreads_around
 from rltune.folder import StudyDir, read_json, write_json
 from rltune.guards import Guard
 from rltune.objective import Objective
@@ -120,7 +120,7 @@ class Tuner:
                 if isinstance(request, Idle):
                     return request
                 attrs = rec.attributes(request.purpose, request.seed)
-                self.study.enqueue_trial(dict(request.params or {}), user_attrs=attrs)
+                self.study.enqueue_trial(self.space.to_journal(request.params or {}), user_attrs=attrs)
             if (suggestion := self._start()) is not None:
                 return suggestion
         return self._wait_or_done()
@@ -191,6 +191,7 @@ class Tuner:
         trial = RunningTrial(optuna_trial, record, {}, may_be_pruned=record.purpose is Purpose.SEARCH)
         self._running[number] = trial
         trial.params = self.space.suggest(optuna_trial)
+        rec.write_zeros(optuna_trial, trial.params)
         record = self._refresh(number)
         if record.seed is None:  # put into the study by somebody else: a dashboard, `study.enqueue_trial`
             rec.write_start(optuna_trial, Purpose.SEARCH, self.plan.seeds.search(len(rec.originals(self.records)) - 1))
@@ -396,8 +397,8 @@ class Tuner:
         if not complete:
             return False
         own = {fold: metrics[objective.metric] for fold, metrics in trial.folds.items()}
-        best = fold_values(complete[0].metrics, objective.metric, folding.n)
-        return hopeless(own, best, folding.n, objective.direction)
+        best, *others = (fold_values(r.metrics, objective.metric, folding.n) for r in complete)
+        return hopeless(own, best, folding.n, objective.direction, spreads_around(best, others))
 
     def _take_known_folds(self, trial: RunningTrial) -> None:
         """A trial that repeats one that was cut short begins with the folds that had ended there."""
@@ -446,7 +447,7 @@ class Tuner:
         if any(r.retry_of == number for r in records):
             return
         attrs = rec.attributes(record.purpose, record.seed, retry_of=number)
-        self.study.enqueue_trial(dict(record.params), user_attrs=attrs)
+        self.study.enqueue_trial(self.space.to_journal(record.params), user_attrs=attrs)
 
     def _remembered_points(self) -> ParetoPruning | None:
         """What a pruner needs in a study with several objectives, which Optuna keeps no curves of."""

@@ -147,7 +147,8 @@ def test_check_warns_of_a_learning_rate_on_a_linear_scale(rltune, job):
 
 def test_check_explains_early_stopping(rltune, job):
     shown = rltune("check", "study.yaml", "--set", "evaluation.early_stopping=true")
-    assert "early stopping looks at each trial's own curve" in shown.out
+    assert "early_stopping looks at each trial's own curve" in shown.out
+    assert "study_patience" in shown.out
 
 
 def test_check_keeps_stdout_for_json_when_a_module_prints(rltune, job):
@@ -181,7 +182,7 @@ def test_every_error_of_the_file_is_listed_with_its_line(rltune, job):
         (["study.yaml", "--trainer", "jib:train"], ["trainer.function", "there is no module `jib`", "`job`"]),
         (["study.yaml", "--trainer", "job:trane"], ["`job` has no `trane`", "did you mean `train`?"]),
         (["study.yaml", "--set", "n_trials"], ["--set n_trials is not of the form key=value"]),
-        (["study.yaml", "--set", "protocol=full"], ["protocol", "`lr`, `batch` has no `default`"]),
+        (["study.yaml", "--set", "protocol=full"], ["protocol", "`lr`, `batch` have no `default`"]),
     ],
 )
 def test_a_wrong_input_is_named_before_anything_runs(rltune, job, verb, arguments, words):

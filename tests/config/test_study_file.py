@@ -335,7 +335,7 @@ WRONG = {
         "  lr: {type: float, min: 0, max: 0.5, log: true}",
         (
             "3: search_space.lr.min: must be above 0 with `log: true`, got 0.0 "
-            "(raise it, or use a linear scale: leave `log` out)"
+            "(use a linear scale, without `log`; or raise it, and keep 0 by `zero`: min: 5e-5, zero: 0.2)"
         ),
     ),
     "unknown type": (

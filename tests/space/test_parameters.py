@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import RandomSampler
 
 from rltune.errors import SpaceError
-from rltune.space import NO_DEFAULT, Categorical, Expression, Float, Int, Parameter, parse_parameter
+from rltune.space import NO_DEFAULT, Categorical, Expression, Float, Int, Parameter, parse_parameter, spec_of
 from rltune.space.parameters import probability
 
 
@@ -231,3 +231,84 @@ def test_log_integers_have_the_prior_of_optuna() -> None:
 def test_distributions() -> None:
     assert Float(1e-5, 1e-3, log=True).distribution == FloatDistribution(1e-5, 1e-3, log=True)
     assert Categorical(("a", None)).distribution == CategoricalDistribution(("a", None))
+
+
+class TestZero:
+    """0 as a part of a logarithmic range: `zero` is how likely it is."""
+
+    DECAY = Float(1e-4, 0.1, log=True, zero=0.25)
+
+    def test_the_prior_gives_it_as_often_as_asked(self):
+        values = [self.DECAY.from_unit(u) for u in np.linspace(0, 1, 1001)]
+        assert sum(value == 0.0 for value in values) == 250
+        assert min(value for value in values if value) == pytest.approx(1e-4)
+        assert max(values) == 0.1
+
+    def test_so_does_the_range_that_optuna_is_given(self):
+        range_ = self.DECAY.distribution
+        below = math.log(self.DECAY.low / range_.low) / math.log(range_.high / range_.low)
+        assert below == pytest.approx(0.25)
+
+    @given(st.floats(0, 1), st.floats(0.01, 0.9))
+    def test_there_and_back(self, u, zero):
+        parameter = Float(1e-4, 0.1, log=True, zero=zero)
+        value = parameter.from_unit(u)
+        assert parameter.contains(value)
+        assert parameter.cast(parameter.to_journal(value)) == value
+        in_journal = parameter.to_journal(value)
+        assert parameter.distribution._contains(parameter.distribution.to_internal_repr(in_journal))
+        if value:
+            assert parameter.to_unit(value) == pytest.approx(u, abs=1e-9)
+        else:
+            assert parameter.to_unit(value) < zero
+
+    def test_what_lies_between_is_neither(self):
+        assert self.DECAY.contains(0.0)
+        assert not self.DECAY.contains(1e-6)
+        assert self.DECAY.describe() == "0, or 0.0001 to 0.1 on a log scale"
+
+    def test_a_grid_has_it_too(self):
+        parameter = Float(1e-3, 0.1, log=True, zero=0.1, n_points=3)
+        assert parameter.n_grid_points == 4
+        assert parameter.grid_points() == pytest.approx([0.0, 1e-3, 1e-2, 0.1])
+
+    def test_it_may_be_the_default(self):
+        assert Float(1e-3, 0.1, log=True, zero=0.1, default=0).default == 0.0
+        with pytest.raises(SpaceError, match="1e-05 is not in the range, 0, or"):
+            Float(1e-3, 0.1, log=True, zero=0.1, default=1e-5)
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ({"min": 0.0, "log": True}, "min: must be above 0 with `log: true`, got 0.0 (use a linear scale, without"),
+            ({"min": 0.0, "log": True}, "or raise it, and keep 0 by `zero`: min: 1e-5, zero: 0.2)"),
+            ({"min": 0.0, "log": True, "zero": 0.2}, "keep 0 by `zero`: min: 1e-5, zero: 0.2"),
+            ({"min": 0.0, "zero": 0.2}, "zero: is for `log: true`: a linear scale reaches 0 by itself"),
+            ({"min": 1e-4, "log": True, "zero": 1}, "zero: must be a probability above 0 and up to 0.9, got 1"),
+            ({"min": 1e-4, "log": True, "zero": True}, "zero: must be a probability above 0 and up to 0.9, got true"),
+            ({"min": 0.1, "log": True, "zero": 0.2}, "zero: needs a range beside it"),
+            ({"min": 1e-99, "log": True, "zero": 0.9}, "zero: is too likely for so wide a range"),
+        ],
+    )
+    def test_what_cannot_be(self, spec, message):
+        with pytest.raises(SpaceError) as caught:
+            parse_parameter("decay", {"type": "float", "max": 0.1, **spec})
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        Float(0.0, 1.0),
+        Float(1e-5, 1e-3, log=True, zero=0.2, default=0.0, n_points=3),
+        Float(0.0, 1.0, step=0.25, default=0.5),
+        Int(1, 8, log=True, default=2),
+        Int(8, 32, step=8, when=Expression("a > 1")),
+        Categorical((None, True, "adamw", 8), default=None),
+        Categorical(("a", "b")),
+    ],
+)
+def test_a_parameter_is_written_as_it_is_read(parameter):
+    spec = spec_of(parameter)
+    assert parse_parameter("p", spec) == parameter
+    assert ("default" in spec) is (parameter.default is not NO_DEFAULT)

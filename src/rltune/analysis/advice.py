@@ -50,16 +50,19 @@ _TO_BLAME = (Cause.DIVERGED, Cause.COLLAPSED, Cause.OUT_OF_MEMORY, Cause.TIMEOUT
 _FEWEST = 12
 """Configurations below which no trial says anything about a range."""
 
-_SOME_ORDERS = 100.0
-_WIDE_CHOICES, _WIDE_RATIO = 6, 10.0
+_SOME_RATIO = 3.0  # of a learning rate's ends: below, a linear scale is as good
+_SOME_ORDERS = 100.0  # of other ends
+_MANY_CHOICES, _WIDE_RATIO = 6, 10.0  # five batch sizes are a list of choices, as in the guide
 _NARROW = 1e-3  # of the larger end: what a trainer does not notice
 _NEARLY_ONE = 0.99
 _EDGE, _OUTER = 0.05, 0.25  # of the unit interval
+_FEW_VALUES = 20  # so that one of them is more than `_EDGE`
 _TREND_Z = 2.5  # two-sided p = 0.012
 _NO_TREND_Z = 1.5
-_UNIMPORTANT = 0.02
-_MOSTLY, _RARELY = 0.75, 0.15
+_UNIMPORTANT = 0.02  # share of the variance
+_MOSTLY, _RARELY = 0.75, 0.15  # of the configurations in a part of the range, and elsewhere
 _UNLIKELY = 0.01
+_CLEARLY_BETTER = 0.1  # of the way from the median to the best
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,18 @@ def is_constant(parameter: Parameter) -> bool:
     return parameter.n_values == 1
 
 
+def has_zero(parameter: Parameter) -> bool:
+    """Whether it may be exactly 0, apart from its range on a logarithmic scale."""
+    return isinstance(parameter, Float) and parameter.zero is not None
+
+
 def _scale(name: str, parameter: Parameter) -> Iterator[Advice]:
     """Nine tenths of the draws from 1e-5 to 1e-2 on a linear scale lie above 1e-3."""
     if isinstance(parameter, Categorical) or parameter.log or is_constant(parameter):
         return
     low, high = parameter.low, parameter.high
     ratio = high / low if low > 0 else math.inf
-    if isinstance(parameter, Float) and _LEARNING_RATE.search(name) and ratio > 3:
+    if isinstance(parameter, Float) and _LEARNING_RATE.search(name) and ratio > _SOME_RATIO:
         above = "" if low > 0 else " and a `min` above 0"
         message = f"`{name}` looks like a learning rate, but is searched on a linear scale"
         yield Advice("linear_scale", name, message, f"give it `log: true`{above}")
@@ -148,7 +156,7 @@ def _ordered_choices(name: str, parameter: Parameter) -> Iterator[Advice]:
     if not isinstance(parameter, Categorical):
         return
     numbers = [c for c in parameter.choices if isinstance(c, int | float) and not isinstance(c, bool)]
-    if len(numbers) < max(len(parameter.choices), _WIDE_CHOICES) or numbers != sorted(numbers) or numbers[0] <= 0:
+    if len(numbers) < max(len(parameter.choices), _MANY_CHOICES) or numbers != sorted(numbers) or numbers[0] <= 0:
         return
     if numbers[-1] / numbers[0] >= _WIDE_RATIO:
         kind = "int" if all(isinstance(c, int) for c in numbers) else "float"
@@ -302,6 +310,8 @@ def _failing(name: str, parameter: Parameter, order: Sequence[Tried], cause: Cau
             elsewhere = [failed for value, failed in pairs if parameter.to_unit(value) != parameter.to_unit(choice)]
             yield from _judged(name, cause, (None, choice), inside, elsewhere)
         return
+    if has_zero(parameter):
+        pairs = [(value, failed) for value, failed in pairs if value]
     values = sorted({value for value, _ in pairs})
     for lower, higher in itertools.pairwise(values):
         above = [failed for value, failed in pairs if value >= higher]
@@ -318,20 +328,17 @@ def _judged(
     a, n, b, m = sum(inside), len(inside), sum(elsewhere), len(elsewhere)
     if a < 3 or a < _MOSTLY * n or b > _RARELY * m or m < 5:
         return
-    chance = sum(math.comb(n, i) * math.comb(m, a + b - i) for i in range(a, min(n, a + b) + 1)) / math.comb(
-        n + m, a + b
-    )
+    ways = sum(math.comb(n, i) * math.comb(m, a + b - i) for i in range(a, min(n, a + b) + 1))
+    chance = ways / math.comb(n + m, a + b)
     if chance < _UNLIKELY:
         yield FailingPart(name, cause, *bound, a, n, b, m, chance)
 
 
 def _advice_on_failures(part: FailingPart) -> Advice:
     how = part.cause.value.replace("_", " ")
-    word = {True: "above", False: "below", None: "with"}[part.upper]
-    where = f"`{part.parameter}` {word} {shown(part.bound)}" if part.upper is not None else f"{shown(part.bound)}"
-    where = where if part.upper is not None else f"`{part.parameter}` = {where}"
+    word = {True: "above", False: "below", None: "="}[part.upper]
     message = (
-        f"{part.failed} of {part.n} configurations with {where} failed as {how}, "
+        f"{part.failed} of {part.n} configurations with `{part.parameter}` {word} {shown(part.bound)} failed as {how}, "
         f"and {part.failed_elsewhere} of the {part.n_elsewhere} others"
     )
     hint = {
@@ -386,11 +393,11 @@ def edges(space: SearchSpace, order: Sequence[Tried], importance: Mapping[str, f
 def _edge(name: str, parameter: Range, values: Sequence[float]) -> Iterator[Edge]:
     """`values` stand in the order of how good they are."""
     k = n_best(len(values))
-    for upper in (False, True):
+    for upper in (True,) if has_zero(parameter) else (False, True):
         end = end_of(parameter, upper=upper)
         units = np.array([position(parameter, value) for value in values])
         distance = 1 - units if upper else units
-        discrete = parameter.n_values is not None and parameter.n_values <= 20
+        discrete = parameter.n_values is not None and parameter.n_values <= _FEW_VALUES
         at_end = values[0] == end if discrete else distance[0] <= _EDGE
         outer = max(_OUTER, 0.5 / parameter.n_values) if parameter.n_values else _OUTER
         if at_end and np.median(distance[:k]) <= outer and trend(distance) >= _TREND_Z:
@@ -402,21 +409,21 @@ def _edge(name: str, parameter: Range, values: Sequence[float]) -> Iterator[Edge
 
 def position(parameter: Range, value: float) -> float:
     """Where in the unit interval a value lies; one outside a range that was changed later lies at its end."""
-    return parameter.to_unit(min(max(value, parameter.low), parameter.high))  # type: ignore[arg-type]
+    inside = value if parameter.contains(value) else min(max(value, parameter.low), parameter.high)
+    return parameter.to_unit(inside)  # type: ignore[arg-type]
 
 
 def trend(positions: Sequence[float] | np.ndarray[Any, Any]) -> float:
     """How surely positions grow from best to worst, in standard deviations: Spearman's rho times sqrt(n - 1)."""
-    n = len(positions)
     ranks = _midranks(np.asarray(positions, dtype=float))
-    spread = float(np.std(ranks))
-    if spread == 0:
+    if np.ptp(ranks) == 0:
         return 0.0
-    rho = float(np.mean((ranks - ranks.mean()) * (np.arange(n) - (n - 1) / 2))) / spread / float(np.std(np.arange(n)))
-    return rho * math.sqrt(n - 1)
+    rho = np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]
+    return float(rho) * math.sqrt(len(ranks) - 1)
 
 
 def _midranks(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Ranks from 1 on; equal numbers share the mean of theirs."""
     _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: np.ndarray[Any, Any] = (last - (counts - 1) / 2)[inverse]
@@ -497,7 +504,7 @@ def _budget(space: SearchSpace, records: Sequence[TrialRecord], objective: Objec
     early, late = losses[: n * 4 // 5], losses[n * 4 // 5 :]
     typical = float(np.median([x for x in losses if math.isfinite(x)] or [math.inf]))
     best_early, best = min(early), min(late)
-    if math.isfinite(best_early) and best_early - best > 0.1 * (typical - best):
+    if math.isfinite(best_early) and best_early - best > _CLEARLY_BETTER * (typical - best):
         number = searched[losses.index(best)].number
         message = (
             f"the best of {n} search trials is trial {number}, one of the last {len(late)}, and clearly better than "

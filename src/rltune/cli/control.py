@@ -83,9 +83,10 @@ def retry(
     def enqueue(*, repair: bool) -> None:
         directions = [o.direction for o in result.objectives]
         opened = open_study(config.storage, folder, config.name, directions, repair=repair, create=False)
+        in_study = opened.get_trials(deepcopy=False)
         for record in chosen:
             attributes = rec.attributes(record.purpose, record.seed, retry_of=record.number)
-            opened.enqueue_trial(dict(record.params), user_attrs=attributes)
+            opened.enqueue_trial(in_study[record.number].params, user_attrs=attributes)
 
     holder = folder.holder()
     if holder is None:

@@ -119,7 +119,7 @@ def export(
     from rltune.cli.views import console
     from rltune.errors import FolderError
     from rltune.folder import explain, write_atomic
-    from rltune.report.files import trials_csv
+    from rltune.reporting.files import trials_csv
 
     result = session.read(study_folder(study))
     if format_ is Format.CSV:

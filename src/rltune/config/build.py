@@ -45,6 +45,7 @@ from rltune.trainers.readers.tensorboard import TensorBoard
 from rltune.trainers.registry import NamedTrainer, StudyTrainer
 from rltune.tuner import Tuner
 from rltune.types import Executor, Resources
+from rltune.wording import listed
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class Parts:
             repair=True,
         )
         if self.earlier is not None:
-            rec.add_earlier(study, self.earlier.trials, self.space.distributions, self.earlier.to_json())
+            rec.add_earlier(study, self.earlier.trials, self.space, self.earlier.to_json())
         return Tuner(
             study=study,
             space=self.space,
@@ -386,7 +387,8 @@ def _phases(
 ) -> tuple[tuple[int, int, int], str]:
     """Baseline runs, finalists, seeds for each finalist; and why there are none, where that may surprise."""
     protocol = config.protocol
-    missing = ", ".join(f"`{name}`" for name in space.missing_defaults)
+    lacking = space.missing_defaults
+    missing = f"{listed(lacking, 3)} {'has' if len(lacking) == 1 else 'have'} no `default`"
     if protocol.name == "simple":
         return (
             0,
@@ -395,7 +397,7 @@ def _phases(
         ), "protocol: simple — the best of single runs is printed, which luck makes look better than it is"
     if protocol.name == "auto":
         if default is None:
-            return (0, 0, 0), f"nothing to compare the winner with: {missing} has no `default`"
+            return (0, 0, 0), f"nothing to compare the winner with: {missing}"
         if config.n_trials < 10:
             return (
                 0,
@@ -406,7 +408,7 @@ def _phases(
             return (0, 0, 0), ""
     elif default is None:
         raise InputError(
-            [Problem(("protocol",), f"`full` needs the configuration that you have today; {missing} has no `default`")]
+            [Problem(("protocol",), f"`full` needs the configuration that you have today; {missing}")]
         )
     usual = _usual_phases(config.n_trials)
     return _given_or(protocol, usual), ""

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from rltune.space import Categorical, Float, Int, spec_of
+
 
 def plain(value: Any) -> Any:
-    """Dicts, lists and Python's own scalars instead of tuples, paths and NumPy's numbers; the rest as it is."""
+    """Dicts, lists and plain scalars for tuples, paths, NumPy's numbers and parameters; the rest as it is."""
+    if isinstance(value, Float | Int | Categorical):
+        value = spec_of(value)
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from rltune.config.section import Count, Section, Texts, wrong
 from rltune.errors import InputError, Problem
+from rltune.trainers.function import NAMELESS
 from rltune.trainers.registry import TRAINERS, check_trainer
 from rltune.wording import found
 
@@ -75,6 +76,8 @@ def function_name(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         raise wrong(f"must name a function, got {found(value)}", "as in pkg.module:train")
+    if NAMELESS.search(value):  # in a study that was run from Python, whose folder must be readable
+        return value
     return _in_module(value, "function", "train")
 
 

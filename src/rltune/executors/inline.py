@@ -38,3 +38,5 @@ class InlineExecutor:
             if stopping and outcome.stopped:
                 outcome = Outcome(Cause.INTERRUPTED, "the study was stopped while the trial ran")
             brain.finish(job, replace(outcome, usage=Usage(time.monotonic() - begin)))
+            if outcome.cause is Cause.INTERRUPTED and not should_stop():
+                raise KeyboardInterrupt  # Ctrl-C inside the trainer, which shares this process, ends the study too

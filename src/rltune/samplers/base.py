@@ -20,8 +20,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from rltune.errors import SpaceError
 from rltune.records import ordinal
-from rltune.space import SearchSpace
+from rltune.space import Parameter, SearchSpace
 
 
 class SpaceSampler(BaseSampler, ABC):
@@ -68,12 +69,13 @@ class SpaceSampler(BaseSampler, ABC):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The proposal, without constants and inactive parameters."""
-        proposal = self.propose(study, trial, self._decided(trial))
+        proposal = self.space.to_journal(self.propose(study, trial, self._decided(trial)))
         return {name: value for name, value in proposal.items() if name in search_space}
 
     def _decided(self, trial: FrozenTrial) -> dict[str, Any]:
         enqueued = trial.system_attrs.get("fixed_params", {})  # the key of `study.enqueue_trial`
-        return {name: value for name, value in enqueued.items() if name in self.space.parameters}
+        parameters = self.space.parameters
+        return {name: _as_it_is(parameters[name], value) for name, value in enqueued.items() if name in parameters}
 
     def sample_independent(
         self,
@@ -85,3 +87,11 @@ class SpaceSampler(BaseSampler, ABC):
         """A draw from the prior, for what is asked beside the proposal: an inactive parameter, one of no space."""
         seed = self.entropy(study, trial, zlib.crc32(param_name.encode())).generate_state(1)[0]
         return optuna.samplers.RandomSampler(int(seed)).sample_independent(study, trial, param_name, param_distribution)
+
+
+def _as_it_is(parameter: Parameter, value: Any) -> Any:
+    """What an enqueued value stands for; one that the space does not have stays what it is."""
+    try:
+        return parameter.cast(value)
+    except SpaceError:
+        return value

@@ -81,7 +81,7 @@ class FeasibleSampler(SpaceSampler):
                 return keep[name]
             if distribution.single():
                 return parameters[name].value_at(0)
-            if name in relative and parameters[name].contains(relative[name]):
+            if name in relative and parameters[name].contains(parameters[name].cast(relative[name])):
                 return relative[name]
             return inner.sample_independent(study, trial, name, distribution)
 

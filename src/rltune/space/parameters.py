@@ -3,7 +3,7 @@
 A parameter knows four views of itself, and every part of the search space is built from them:
 
 =============  =======================================================================================
-distribution   Optuna's, for suggestions and the journal
+distribution   Optuna's, for suggestions and the journal; `to_journal` and `cast` lead there and back
 unit interval  `from_unit`, `to_unit`: u uniform on [0, 1] gives the prior (uniform, or log-uniform)
 values         `n_values`, `value_at`: the finite set that can be drawn; None for a continuous float
 grid           `n_grid_points`, `grid_points`: what a grid search runs; None where that is undecided
@@ -34,6 +34,7 @@ from rltune.space.validation import (
     same,
     scale_problems,
     step_problems,
+    zero_problems,
 )
 from rltune.types import Scalar
 from rltune.wording import found, listed
@@ -59,6 +60,8 @@ class Float:
         when: The parameter is active where this holds; None is always.
         n_points: How many points a grid search takes, evenly spaced on the parameter's scale, ends included.
             It changes nothing for other samplers.
+        zero: How likely the prior is to give exactly 0, which no logarithmic scale reaches; the rest of the time it is
+            log-uniform from `low` to `high`. To Optuna this is one range that goes on below `low`: see `to_journal`.
 
     Raises:
         SpaceError: With every contradiction found, keyed as in a study file (`min`, `max`, `default` …).
@@ -71,6 +74,7 @@ class Float:
     default: float | NoDefault = NO_DEFAULT
     when: Expression | None = None
     n_points: int | None = None
+    zero: float | None = None
     distribution: FloatDistribution = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class Float:
         step = None if self.step is None else as_float("step", self.step, problems)
         if low is not None and high is not None:
             problems += range_problems(low, high, self.log, smallest_log=0.0)
+            problems += zero_problems(self.zero, low, high, self.log)
         problems += scale_problems(self.log, step, self.n_points, self.when)
         if not problems and low is not None and high is not None:
             problems += step_problems(low, high, step)
@@ -86,8 +91,17 @@ class Float:
             raise SpaceError(problems)
         _set(self, low=low, high=high, step=step)
         top = high if step is None else self.value_at(self._n_steps())
-        _set(self, distribution=FloatDistribution(low, top, log=self.log, step=step))
+        _set(self, distribution=FloatDistribution(self._zero_in_journal or low, top, log=self.log, step=step))
         _set_default(self)
+
+    @property
+    def _zero_in_journal(self) -> float | None:
+        """Where the range begins that Optuna is given: as far below `low` as makes `zero` the share that lies there."""
+        return None if self.zero is None else self.low * (self.low / self.high) ** (self.zero / (1 - self.zero))
+
+    def to_journal(self, value: float) -> float:
+        """What stands for `value` in the study, whose range does not reach 0; `cast` leads back."""
+        return self._zero_in_journal if value == 0.0 and self._zero_in_journal is not None else value
 
     @property
     def n_values(self) -> int | None:
@@ -106,7 +120,9 @@ class Float:
 
     @property
     def n_grid_points(self) -> int | None:
-        return self.n_points if self.n_points is not None and self.n_values is None else self.n_values
+        if self.n_points is None or self.n_values is not None:
+            return self.n_values
+        return self.n_points + (self.zero is not None)
 
     def grid_points(self) -> Sequence[float]:
         """Raises: ValueError: The grid of this parameter is undecided (`n_grid_points` is None)."""
@@ -114,12 +130,18 @@ class Float:
             return [self.value_at(index) for index in range(self.n_values)]
         if self.n_points is None:
             raise ValueError("a continuous float has no grid without n_points")
-        return [self.from_unit(u) for u in _spaced(self.n_points)]
+        p = self.zero or 0.0
+        points = [self.from_unit(p + u * (1 - p)) for u in _spaced(self.n_points)]
+        return points if self.zero is None else [0.0, *points]
 
     def from_unit(self, u: float) -> float:
         n = self.n_values
         if n is not None:
             return self.value_at(min(int(u * n), n - 1))
+        if self.zero is not None:
+            if u < self.zero:
+                return 0.0
+            u = (u - self.zero) / (1 - self.zero)
         if u in (0.0, 1.0):
             return self.high if u else self.low
         if self.log:
@@ -131,9 +153,12 @@ class Float:
         n = self.n_values
         if n is not None:
             return (self._index(value) + 0.5) / n
+        if self.zero is not None and value < self.low:
+            return self.zero / 2
         if self.log:
             low, high = math.log(self.low), math.log(self.high)
-            return (math.log(value) - low) / (high - low)
+            p = self.zero or 0.0
+            return p + (1 - p) * (math.log(value) - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
 
     def _index(self, value: float) -> int:
@@ -142,7 +167,7 @@ class Float:
         return min(max(round((value - self.low) / self.step), 0), self._n_steps())
 
     def cast(self, value: Any) -> float:
-        """`value` as a Python float, on the nearest step.
+        """`value` as a Python float, on the nearest step; what stands for 0 in the study becomes 0.
 
         Raises:
             SpaceError: It is no finite number.
@@ -151,11 +176,17 @@ class Float:
         number = as_float("value", value, problems)
         if number is None:
             raise SpaceError(problems)
+        if self.zero is not None and 0.0 <= number < self.low:
+            return 0.0
         on_step = self.step is not None and self.contains(number)
         return self.value_at(self._index(number)) if on_step else number
 
     def contains(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.zero is not None and value == 0.0:
+            return True
+        if not self.low <= value <= self.high:
             return False
         if self.step is None:
             return True
@@ -163,7 +194,8 @@ class Float:
         return abs(steps - round(steps)) < TOLERANCE and round(steps) <= self._n_steps()
 
     def describe(self) -> str:
-        return _describe_range(self.low, self.high, self.log, self.step)
+        zero = "" if self.zero is None else "0, or "
+        return zero + _describe_range(self.low, self.high, self.log, self.step)
 
 
 @dataclass(frozen=True)
@@ -255,6 +287,9 @@ class Int:
             return False
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
+    def to_journal(self, value: int) -> int:
+        return value
+
     def describe(self) -> str:
         return _describe_range(self.low, self.high, self.log, None if self.step == 1 else self.step)
 
@@ -325,6 +360,9 @@ class Categorical:
     def contains(self, value: Any) -> bool:
         return any(same(choice, value) for choice in self.choices)
 
+    def to_journal(self, value: Scalar) -> Scalar:
+        return value
+
     def describe(self) -> str:
         return listed(self.choices)
 
@@ -353,8 +391,9 @@ def _set_default(parameter: Parameter) -> None:
         default = parameter.cast(parameter.default)
     except SpaceError as error:
         raise SpaceError(Problem(("default",), each.message, each.hint) for each in error.problems) from None
-    if not parameter.contains(default):
-        message = f"{default!r} is not in the range, {parameter.describe()}"
+    too_small = isinstance(parameter, Float) and default == 0.0 != parameter.default
+    if too_small or not parameter.contains(default):
+        message = f"{parameter.default if too_small else default!r} is not in the range, {parameter.describe()}"
         raise SpaceError([Problem(("default",), message, "widen the range, or change the default")])
     _set(parameter, default=default)
 

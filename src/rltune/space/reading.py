@@ -7,6 +7,7 @@ A mapping, as in YAML: `{type: float, min: 1e-5, max: 1e-3, log: true}`; or the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, cast
 
 from rltune.errors import Key, Problem, SpaceError
@@ -25,7 +26,7 @@ _RANGE_KEYS = {  # in a study file: in the class
 }
 _CHOICE_KEYS = {"choices": "choices", "default": "default", "when": "when"}
 _KINDS: dict[str, tuple[type[Any], dict[str, str], tuple[str, ...]]] = {
-    "float": (Float, _RANGE_KEYS, ("min", "max")),
+    "float": (Float, {**_RANGE_KEYS, "zero": "zero"}, ("min", "max")),
     "int": (Int, _RANGE_KEYS, ("min", "max")),
     "categorical": (Categorical, _CHOICE_KEYS, ("choices",)),
 }
@@ -136,6 +137,17 @@ def _from_short_form(spec: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
         )
         raise SpaceError([Problem((), message, f"as in `{example}`")])
     return {"type": kind, **dict(zip(required, rest, strict=True)), **options}
+
+
+def spec_of(parameter: Parameter) -> dict[str, Any]:
+    """The mapping that `parse_parameter` reads as this very parameter."""
+    kind, (_, keys, required) = next((kind, each) for kind, each in _KINDS.items() if type(parameter) is each[0])
+    given = {key: getattr(parameter, attribute) for key, attribute in keys.items()}
+    unsaid = {field.name: field.default for field in fields(parameter)}
+    said = {key: value for key, value in given.items() if key in required or value != unsaid[keys[key]]}
+    if "when" in said:
+        said["when"] = str(said["when"])
+    return {"type": kind, **said}
 
 
 def read_parameters(search_space: Any, problems: list[Problem]) -> dict[str, Parameter | None]:

@@ -198,6 +198,11 @@ class SearchSpace:
         everything = with_derived(resolved, self._formulas, self.constants)
         return resolved | {name: everything[name] for name in self.derived if name in everything}
 
+    def to_journal(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands for `params` in the Optuna study: to be enqueued, or added as a trial; `resolve` leads back."""
+        known = self.parameters
+        return {name: known[name].to_journal(value) if name in known else value for name, value in params.items()}
+
     def violations(self, params: Mapping[str, Any]) -> list[str]:
         """Why `params` would never be proposed, one sentence each; empty where it may be."""
         try:

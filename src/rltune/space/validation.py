@@ -71,7 +71,24 @@ def range_problems(low: float, high: float, log: Any, smallest_log: float) -> It
     if log is True and too_low:
         allowed = "above 0" if smallest_log == 0.0 else "1 or more"
         hint = "raise it, or use a linear scale: leave `log` out"
+        if low == 0.0 and smallest_log == 0.0 and high > 0.0:
+            small = f"{high / 1e4:.0e}".replace("e-0", "e-")
+            hint = f"use a linear scale, without `log`; or raise it, and keep 0 by `zero`: min: {small}, zero: 0.2"
         yield Problem(("min",), f"must be {allowed} with `log: true`, got {low!r}", hint)
+
+
+def zero_problems(zero: Any, low: float, high: float, log: Any) -> Iterable[Problem]:
+    if zero is None:
+        return
+    if isinstance(zero, bool) or not isinstance(zero, int | float) or not 0.0 < zero <= 0.9:
+        hint = "how often it is to be exactly 0, as in `zero: 0.2`"
+        yield Problem(("zero",), f"must be a probability above 0 and up to 0.9, got {found(zero)}", hint)
+    elif log is not True:
+        yield Problem(("zero",), "is for `log: true`: a linear scale reaches 0 by itself", "leave it out; min: 0")
+    elif low > 0.0 and not low < high:
+        yield Problem(("zero",), "needs a range beside it, and `min` is not below `max`", "widen the range")
+    elif 0.0 < low < high and not low * (low / high) ** (zero / (1 - zero)) > 1e-300:
+        yield Problem(("zero",), f"is too likely for so wide a range, got {found(zero)}", "lower it, or raise `min`")
 
 
 def scale_problems(log: Any, step: float | None, n_points: Any, when: Any) -> Iterable[Problem]:

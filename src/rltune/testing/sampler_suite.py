@@ -32,6 +32,7 @@ from rltune.space import SearchSpace
 ALL_KINDS: Mapping[str, Any] = {
     "real": {"type": "float", "min": -1.0, "max": 2.0, "n_points": 3},
     "real_log": {"type": "float", "min": 1e-6, "max": 1e-2, "log": True, "n_points": 3},
+    "real_or_zero": {"type": "float", "min": 1e-4, "max": 0.1, "log": True, "zero": 0.3, "n_points": 2},
     "real_steps": {"type": "float", "min": 0.1, "max": 0.9, "step": 0.2},
     "whole": {"type": "int", "min": 1, "max": 4},
     "whole_log": {"type": "int", "min": 1, "max": 1000, "log": True, "n_points": 3},
@@ -87,7 +88,7 @@ class SamplerSuite:
             for name, value in params.items():
                 assert space.parameters[name].contains(value), (name, value)
                 assert type(value) in _types(space, name), (name, value)
-                assert trial.params[name] == value
+                assert space.parameters[name].cast(trial.params[name]) == value
             assert params["whole_steps"] % 8 == 0
             assert params["real_steps"] in {0.1, 0.3, 0.5, 0.7, 0.9}  # exactly: no 0.30000000000000004
             study.tell(trial, _loss(params))

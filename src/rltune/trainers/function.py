@@ -1,10 +1,11 @@
-"""A Python function as the trainer: `train(config)`, or with `trial`, `seed`, `fold`, `train_idx` and others besides."""
+"""A Python function as the trainer: `train(config)`, or with `trial`, `seed`, `fold`, `train_idx`, … besides."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -30,6 +31,9 @@ _ALLOWED = (
     "allowed: train(config), and after it any of the parameters "
     f"{', '.join(f'`{name}`' for name in _KNOWN)}, by these names"
 )
+
+NAMELESS = re.compile(r":.*<(?:lambda|locals)>")
+"""What Python calls a function that cannot be imported by its name: a lambda, or one inside another function."""
 
 Split: TypeAlias = Callable[[Any, int, int], tuple[Any, Any]]
 """From the data, a fold and a repeat to the positions of the samples to train on and to validate on."""
@@ -259,6 +263,9 @@ def load_function(spec: str, search_path: Path | None = None) -> Function:
     Raises:
         TrainerError: The text has another form; the module is missing or fails; it has no such name.
     """
+    if NAMELESS.search(spec):
+        what = "is a lambda, or inside another function, and cannot be found by its name"
+        raise TrainerError(f'"{spec}" {what}; run it from Python again, or define it at the top of a module')
     module_name, colon, name = spec.partition(":")
     if not (colon and module_name and name) or "/" in module_name or module_name.endswith(".py"):
         raise TrainerError(f'"{spec}" must have the form "package.module:name"{_form_hint(spec)}')

@@ -10,7 +10,7 @@ from rltune.analysis.pareto import Pareto
 from rltune.cli.views.snapshot import Snapshot
 from rltune.errors import RltuneError
 from rltune.records import TrialRecord
-from rltune.report.files import verdict_json
+from rltune.reporting.files import verdict_json
 from rltune.session import Result
 from rltune.space import SearchSpace
 from rltune.trainers.config_text import overrides

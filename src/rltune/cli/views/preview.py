@@ -25,9 +25,10 @@ from rltune.config.named import Named
 from rltune.errors import InputError, RltuneError, TrainerError
 from rltune.folder import StudyDir
 from rltune.objective import Constraint
-from rltune.space import NO_DEFAULT, Categorical, Int, Parameter
+from rltune.space import NO_DEFAULT, Categorical, Float, Int, Parameter
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.function import FunctionTrainer
+from rltune.tuner import MEASURED_METRICS
 from rltune.types import Suggestion
 
 _DRAWS = 5
@@ -75,7 +76,8 @@ class Preview:
     def notes(self) -> list[str]:
         """What a user should know."""
         evaluation, notes = self.parts.config.evaluation, list(self.parts.notes)
-        metrics = " and ".join(f"`{o.metric}`" for o in self.parts.plan.objectives)
+        needed = [o.metric for o in self.parts.plan.objectives if o.metric not in MEASURED_METRICS]
+        metrics = " and ".join(f"`{metric}`" for metric in needed) or "anything"
         notes.append(f"whether the trainer reports {metrics} shows when it runs; a trial without it ends as `no_value`")
         if evaluation.early_stopping:
             what = "fold" if evaluation.cross_validation else "trial"
@@ -186,7 +188,8 @@ def parameter_range(parameter: Parameter) -> str:
     """`1e-5 to 0.01`, or the choices."""
     if isinstance(parameter, Categorical):
         return ", ".join(w.value(choice) for choice in parameter.choices)
-    return f"{w.value(parameter.low)} to {w.value(parameter.high)}"
+    zero = "0, or " if isinstance(parameter, Float) and parameter.zero is not None else ""
+    return f"{zero}{w.value(parameter.low)} to {w.value(parameter.high)}"
 
 
 def parameter_scale(parameter: Parameter) -> str:

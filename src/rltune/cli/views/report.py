@@ -20,7 +20,7 @@ from rltune.analysis.history import History
 from rltune.analysis.importance import Importance
 from rltune.cli.views import wording as w
 from rltune.cli.views.verdict import verdict_lines
-from rltune.report.model import Report
+from rltune.reporting.model import Report
 from rltune.session import Result
 from rltune.types import Purpose, Scalar
 
@@ -53,11 +53,12 @@ def report_text(result: Result, report: Report) -> RenderableType:
 
 def _headline(report: Report) -> Text:
     ended = sum(n for word, n in report.trials.items() if word not in _NOT_ENDED)
-    known = str(ended) if report.n_planned is None else f"{ended} of {report.n_planned}"
+    planned = report.n_planned
+    known = w.count(ended, "trial") if planned is None else f"{ended} of {w.count(planned, 'trial')}"
     words = [f"{n} {word}" for word, n in report.trials.items()]
     words += [f"{report.n_earlier} more from an earlier study"] if report.n_earlier else []
     about = f": {', '.join(words)}" if words else ""
-    return Text.assemble((report.name, "bold"), f"  {known} trials", (about, "dim"))
+    return Text.assemble((report.name, "bold"), f"  {known}", (about, "dim"))
 
 
 def _verdict(result: Result, report: Report) -> Iterator[RenderableType]:
@@ -76,9 +77,9 @@ def _history(report: Report) -> Iterator[RenderableType]:
         return
     yield from _title("best so far", f"{objective.metric}, {w.towards(objective)}, by single runs")
     yield _improvements(history)
-    since = history.n_since_best
-    if since:
-        yield Text(f"  no better one in the last {w.count(since, 'trial')}", "dim")
+    if since := history.n_since_best:
+        last = "trial" if since == 1 else f"{since} trials"
+        yield Text(f"  no better one in the last {last}", "dim")
     if report.noise is not None and report.noise.sd is not None:
         spread = w.plus_minus(report.noise.mean, report.noise.sd)
         runs = w.count(report.noise.n, "seed")

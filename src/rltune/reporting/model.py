@@ -1,0 +1,96 @@
+"""Everything that a report says, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rltune.analysis.advice import Advice
+from rltune.analysis.effects import Effect
+from rltune.analysis.efficiency import Efficiency
+from rltune.analysis.failures import Failure, Miss, Stop
+from rltune.analysis.history import History
+from rltune.analysis.importance import Importance
+from rltune.analysis.noise import Noise
+from rltune.analysis.selection import Verdict
+from rltune.objective import Objective
+from rltune.records import TrialRecord
+from rltune.reporting.files import verdict_json
+
+
+@dataclass(frozen=True)
+class Report:
+    """A study's performance analysis; of a running study, that of the trials that have ended.
+
+    Attributes:
+        name: The study's.
+        objectives: All of them; the verdict is about the first.
+        objective: The one that history, noise, importance and effects are about.
+        n_planned: Trials that the study is to have; None where nobody has said so.
+        trials: How many there are by how they stand, those left out that were run again.
+        n_earlier: Trials that the study knows from an earlier one; only importance and effects count them.
+        n_values: Runs with a value, finals included.
+        recommended: The trial to ship; see `rltune.analysis.selection.recommended`.
+        verdict: The finalists against the default on fresh seeds; None before the finals.
+        front: With several objectives, the feasible trials that no other dominates; else empty.
+        noise: How much the default varies over seeds; None without a baseline.
+        history: How the best value so far grew.
+        importance: How much each parameter matters.
+        effects: What each parameter did.
+        efficiency: How well the workers were used.
+        failures: Failed trials by cause.
+        stops: Trials that were stopped early, by rule.
+        misses: Constraints that complete trials missed.
+        advice: What to change before the next study.
+    """
+
+    name: str
+    objectives: tuple[Objective, ...]
+    objective: Objective
+    n_planned: int | None
+    trials: Mapping[str, int]
+    n_earlier: int
+    n_values: int
+    recommended: TrialRecord | None
+    verdict: Verdict | None
+    front: tuple[int, ...]
+    noise: Noise | None
+    history: History
+    importance: Importance
+    effects: tuple[Effect, ...]
+    efficiency: Efficiency
+    failures: tuple[Failure, ...]
+    stops: tuple[Stop, ...]
+    misses: tuple[Miss, ...]
+    advice: tuple[Advice, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Strict JSON; a number that is not finite becomes null. Numbers only of trials that have ended."""
+        rows = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        best = self.history.best
+        return rows | {
+            "recommended": self.recommended and self.recommended.to_json(),
+            "verdict": self.verdict and verdict_json(self.verdict, self.objectives[0]),
+            "history": {
+                "best": _plain(best),
+                "n_since_best": self.history.n_since_best,
+                "improvements": [step.number for step in self.history.improvements],
+                "steps": _plain(self.history.steps),
+            },
+            "efficiency": _plain(self.efficiency) | {"lost_seconds": self.efficiency.lost_seconds},
+        }
+
+
+def _plain(value: Any) -> Any:
+    """A result as mappings, lists and scalars."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
