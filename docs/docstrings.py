@@ -1,4 +1,4 @@
-"""Two habits of our docstrings that Markdown and Google's style do not know, put into their words for the site."""
+"""What our docstrings do that Markdown and Google's style do not know, put into their words for the site."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ class OurDocstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_given: Any) -> None:
         if obj.docstring is not None:
             obj.docstring.value = _one_name_each(_without_colons(obj.docstring.value))
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_given: Any) -> None:
+        """The members of an enumeration are told what they are by the comments behind them."""
+        of_class = attr.parent is not None and attr.parent.is_class
+        if of_class and attr.docstring is None and (comment := re.search(r"  # (.+)$", attr.source)):
+            attr.docstring = griffe.Docstring(comment[1], parent=attr)
 
 
 def _without_colons(text: str) -> str:

@@ -301,3 +301,24 @@ def test_the_trend_is_spearmans_rank_correlation():
     expected = spearmanr(range(8), numbers).statistic * math.sqrt(7)
     assert trend(numbers) == pytest.approx(expected)
     assert trend([0.5] * 8) == 0.0
+
+
+class TestUnevenHeads:
+    SHAPES = {  # noqa: RUF012
+        "hidden_size": {"type": "categorical", "choices": [512, 768, 1024, 1536]},
+        "num_attention_heads": {"type": "categorical", "choices": [8, 12, 16, 24]},
+    }
+
+    def test_shapes_that_no_model_has_are_named_with_the_constraint(self):
+        (advice,) = before(SearchSpace.from_mapping(self.SHAPES), 100)
+        assert advice.kind == "uneven_heads"
+        assert "`hidden_size` is no multiple of `num_attention_heads`" in advice.message
+        assert 'constraints: ["hidden_size % num_attention_heads == 0"]' in advice.hint
+
+    def test_with_the_constraint_there_is_nothing_to_say(self):
+        constraint = "hidden_size % num_attention_heads == 0"
+        assert before(SearchSpace.from_mapping(self.SHAPES, [constraint]), 100) == []
+
+    def test_nor_where_all_go_together(self):
+        space = {**self.SHAPES, "num_attention_heads": {"type": "categorical", "choices": [8, 16]}}
+        assert before(SearchSpace.from_mapping(space), 100) == []

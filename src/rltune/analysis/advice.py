@@ -44,6 +44,10 @@ _FRACTION = re.compile(
 )
 """Names of what cannot reach 1, or cannot pass it."""
 
+_WIDTH = re.compile(r"(?:^|[._-])(?:hidden_(?:size|dim)|d_model|n_embd|embed_dim)$", re.IGNORECASE)
+_HEADS = re.compile(r"(?:^|[._-])(?:num_(?:attention_)?heads|n_heads?|nhead)$", re.IGNORECASE)
+_DRAWS = 200
+
 _TO_BLAME = (Cause.DIVERGED, Cause.COLLAPSED, Cause.OUT_OF_MEMORY, Cause.TIMEOUT)
 """Failures that follow from a configuration; the others say nothing about it."""
 
@@ -70,8 +74,8 @@ class Advice:
     """One thing to change.
 
     Attributes:
-        kind: A word for programs: `linear_scale`, `constant`, `ordered_choices`, `few_trials`; and after a study
-            `failures`, `edge`, `budget`, `no_effect`.
+        kind: A word for programs: `linear_scale`, `uneven_heads`, `constant`, `ordered_choices`, `few_trials`; and
+            after a study `failures`, `edge`, `budget`, `no_effect`.
         parameter: Its dotted name; None where it is about the study.
         message: What was found, with numbers.
         hint: What to do.
@@ -96,6 +100,7 @@ def before(space: SearchSpace, n_search: int) -> list[Advice]:
     """What is probably not meant in a space that is to be searched with `n_search` trials; the gravest first."""
     advice = [
         *(each for name, p in space.parameters.items() for each in _scale(name, p)),
+        *_uneven_heads(space),
         *_too_narrow(space),
         *(each for name, p in space.parameters.items() for each in _ordered_choices(name, p)),
         *_few_trials(space, n_search),
@@ -136,6 +141,24 @@ def _scale(name: str, parameter: Parameter) -> Iterator[Advice]:
             f"its upper 90 %, above {readable((high - low) / 10 + low)}"
         )
         yield Advice("linear_scale", name, message, "give it `log: true`" + (" in place of `step`" if stepped else ""))
+
+
+def _uneven_heads(space: SearchSpace) -> Iterator[Advice]:
+    """Attention heads that cannot share the width evenly: most models refuse to be built then."""
+    widths, heads = ([n for n in space.parameters if pattern.search(n)] for pattern in (_WIDTH, _HEADS))
+    rng = np.random.default_rng(0)
+    draws = [space.sample(rng) for _ in range(_DRAWS)]
+    for width, head in itertools.product(widths, heads):
+        both = [(draw[width], draw[head]) for draw in draws if width in draw and head in draw]
+        uneven = [(w, h) for w, h in both if all(type(n) is int and n > 0 for n in (w, h)) and w % h]
+        if uneven:
+            (w, h), share = uneven[0], 100 * len(uneven) / len(both)
+            message = (
+                f"in {share:.0f} % of the configurations `{width}` is no multiple of `{head}`, such as {w} and {h}"
+            )
+            yield Advice(
+                "uneven_heads", head, message, f'if no model has such a shape, constraints: ["{width} % {head} == 0"]'
+            )
 
 
 def _too_narrow(space: SearchSpace) -> Iterator[Advice]:
