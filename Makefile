@@ -37,7 +37,7 @@ check: $(VENV)/.dev  ## style, types, floors
 	$(VENV)/bin/lint-imports
 
 docs: $(VENV)/.dev  ## build the documentation, site/index.html, and check every link in it
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
 	$(PIP) install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt

@@ -82,7 +82,7 @@ def _signed_rank_p(ranks: tuple[float, ...]) -> float:
 
 
 def paired_t(level: float) -> Rule:
-    """Student's one-sided test of the differences so far, as in Maron & Moore's and irace's races."""
+    """Student's one-sided test of the differences so far, as in irace."""
 
     def rule(race: Race) -> Answers:
         mean, sd, n = _moments(race)

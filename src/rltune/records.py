@@ -26,6 +26,9 @@ _SOURCE = "source"
 _PLAN = "plan"  # of the study, as the next; the others are of a trial
 _WARM_START = "warm_start"
 
+RACE = "race"
+"""What has stopped a cross-validated trial that could no longer become the best."""
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -69,6 +72,15 @@ class TrialRecord:
     def feasible(self) -> bool:
         """Whether it is complete and misses no constraint."""
         return self.state is TrialState.COMPLETE and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def has_result(self) -> bool:
+        """Whether its value says what the configuration is worth: that of a whole run, or of some folds of a raced one.
+
+        The last value of any other pruned trial belongs to another step.
+        """
+        usable = self.value is not None and math.isfinite(self.value)
+        return usable and (self.state is TrialState.COMPLETE or self.stopped_by == RACE)
 
     @property
     def seconds(self) -> float | None:

@@ -369,7 +369,7 @@ class Tuner:
         write_json(run.folder.result, {"metrics": own})
         self._add_fold(trial, fold, own)
         if trial.queue and self._is_hopeless(trial):
-            trial.prune("race")
+            trial.prune(rec.RACE)
         elif trial.queue and self._should_prune(trial):
             trial.prune("pruner")
 

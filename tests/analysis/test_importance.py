@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -11,6 +12,7 @@ from optuna.trial import TrialState
 from analysis.study_records import trial
 from rltune.analysis.importance import importance
 from rltune.objective import Objective
+from rltune.records import RACE
 from rltune.space import SearchSpace
 from rltune.types import Cause, Purpose
 
@@ -140,3 +142,11 @@ def test_nothing_is_left_behind_in_optuna_and_nothing_is_printed(capfd):
     importance(draws(30, by_lr), DOWN, SPACE)
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_raced_trials_count_and_other_pruned_ones_do_not():
+    """A raced trial's value is a mean over folds, as every other's; a pruned one's is that of an earlier step."""
+    raced = [replace(trial(i, float(i), {"x": i / 20}), state=TrialState.PRUNED, stopped_by=RACE) for i in range(20)]
+    assert importance(raced, DOWN, SearchSpace.from_mapping({"x": ("float", 0.0, 1.0)})).n_configurations == 20
+    pruned = [replace(r, stopped_by="pruner") for r in raced]
+    assert importance(pruned, DOWN, SearchSpace.from_mapping({"x": ("float", 0.0, 1.0)})).n_configurations == 0

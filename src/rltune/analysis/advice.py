@@ -235,7 +235,7 @@ def tried(records: Iterable[TrialRecord], objective: Objective) -> list[Tried]:
 
 
 def _rank(runs: Sequence[TrialRecord], objective: Objective) -> tuple[int, tuple[float, float, int]]:
-    complete = [r for r in runs if r.state is TrialState.COMPLETE]
+    complete = [r for r in runs if r.has_result]
     pruned = [r for r in runs if r.state is TrialState.PRUNED]
     judged = complete or pruned
     values = [r.value for r in judged if r.value is not None]
@@ -246,7 +246,7 @@ def _rank(runs: Sequence[TrialRecord], objective: Objective) -> tuple[int, tuple
 
 
 def _tried(runs: Sequence[TrialRecord]) -> Tried:
-    values = [r.value for r in runs if r.state is TrialState.COMPLETE and r.value is not None]
+    values = [r.value for r in runs if r.has_result and r.value is not None]
     ended_well = any(r.state is not TrialState.FAIL for r in runs)
     mean = sum(values) / len(values) if values else None
     return Tried(runs[0].params, mean, None if ended_well else runs[-1].cause, runs[0].number)

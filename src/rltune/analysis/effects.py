@@ -168,9 +168,7 @@ def _level(low: Scalar, high: Scalar, group: Sequence[TrialRecord], objective: O
 
 
 def _value(record: TrialRecord) -> float | None:
-    """Of a trial that ran to its end; the last value of a pruned one belongs to another step."""
-    complete = record.state is TrialState.COMPLETE and record.value is not None and math.isfinite(record.value)
-    return record.value if complete else None
+    return record.value if record.has_result else None
 
 
 def _correlation(name: str, valued: Sequence[TrialRecord]) -> float | None:

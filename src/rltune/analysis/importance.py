@@ -12,7 +12,6 @@ few trials; fANOVA comes first where there are both.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
 
 from rltune.analysis.metric import searched
 from rltune.objective import Direction, Objective
@@ -77,11 +76,11 @@ class _Point(NamedTuple):
 
 
 def importance(records: Sequence[TrialRecord], objective: Objective, space: SearchSpace) -> Importance:
-    """Both methods, on all complete trials but the finals; the same records always give the same answer.
+    """Both methods, on all trials with a result but the finals; the same records always give the same answer.
 
-    Infeasible trials count, since their value of the objective is a true one. Pruned and failed trials do not: they
-    have no value of the last step. Runs of one configuration on several seeds count once, by their mean. Values that
-    are outside of today's search space are left out.
+    Infeasible trials count, since their value of the objective is a true one, and so do raced ones. Other pruned trials
+    and failed ones do not: they have no value of the last step. Runs of one configuration on several seeds count once,
+    by their mean. Values that are outside of today's search space are left out.
 
     Args:
         records: Every trial.
@@ -114,9 +113,8 @@ def importance(records: Sequence[TrialRecord], objective: Objective, space: Sear
 def _points(records: Sequence[TrialRecord], space: SearchSpace) -> list[_Point]:
     runs: dict[frozenset[tuple[str, Any]], list[TrialRecord]] = {}
     for record in searched(records):
-        usable = record.state is TrialState.COMPLETE and record.value is not None and math.isfinite(record.value)
         inside = all(space.parameters[n].contains(v) for n, v in record.params.items() if n in space.parameters)
-        if usable and inside:
+        if record.has_result and inside:
             runs.setdefault(frozenset(record.params.items()), []).append(record)
     return [
         _Point(

@@ -1,7 +1,7 @@
 """Racing over folds: a configuration that is clearly worse than the best does not pay for the folds it has left.
 
-The classical races end a configuration by a paired t-test (Maron & Moore 1994, "Hoeffding races"; Birattari et al.
-2002, F-Race and irace). Two things differ here. The folds are few and known in number, so the question is not what the
+Racing is old: Maron & Moore 1994 (Hoeffding races); irace (López-Ibáñez et al. 2016) ends configurations by a paired
+t-test, among others. Two things differ here. The folds are few and known in number, so the question is not what the
 configuration would be worth on infinitely many folds, but whether its mean over all of them can still beat the best.
 And two or three differences say little about their own spread, so those of earlier configurations are taken into it.
 """
@@ -33,11 +33,12 @@ def hopeless(
 ) -> bool:
     """Whether a configuration's mean over all folds will most probably not beat the best, to be asked after each fold.
 
-    With n of N folds done, the differences on the same folds have mean d and standard deviation s. If they are normal,
-    with both moments unknown, then d (n N / (N - n))^1/2 / s follows Student's t with n - 1 degrees of freedom around
-    the final difference: a t-test with the correction for a finite population (Cochran 1977, Sampling Techniques,
-    section 2.6). s² is first shrunk towards the square of the median of `spreads`, which adds `PRIOR_FREEDOM` degrees
-    of freedom (the moderated t of Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3, eq. 1). Below `LEVEL` it is hopeless.
+    With n of N folds done, the differences from the best on the same folds have mean d and standard deviation s; over
+    all folds their mean will be D. If they are normal with both moments unknown, (d - D) (n N / (N - n))^1/2 / s
+    follows Student's t with n - 1 degrees of freedom: the t-test with the correction for a finite population (Cochran
+    1977, Sampling Techniques, chapter 2). s² is first shrunk towards the square of the median of `spreads`, which adds
+    `PRIOR_FREEDOM` degrees of freedom (the moderated t of Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3). Where the
+    probability of a D that beats the best is below `LEVEL`, the configuration is hopeless.
 
     Measured on 18 tables (benchmarks/README.md): 48 % of the folds run with 5, 32 % with 10; 5.4 % of all improvements
     are stopped, 0.7 % of those beyond their standard error; half the regret of no rule for as many folds as 20

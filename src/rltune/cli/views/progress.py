@@ -219,7 +219,7 @@ def _last_of(record: TrialRecord) -> str:
     if not record.curve:
         return ""
     step = max(record.curve)
-    where = f"after {w.count(step, 'fold')}" if record.stopped_by == "race" else f"step {step}"
+    where = f"after {w.count(step, 'fold')}" if record.stopped_by == rec.RACE else f"step {step}"
     return f" at {w.number(record.curve[step])}, {where}"
 
 
