@@ -42,6 +42,7 @@ docs: $(VENV)/.dev  ## build the documentation, site/index.html, and check every
 bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
 	$(PIP) install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	$(PY) -m benchmarks.speed
+	$(PY) -m benchmarks.folds
 
 wheel: $(VENV)/.dev  ## build the wheel and run it in an empty environment
 	rm -rf dist && $(PY) -m build --wheel --outdir dist .

@@ -7,6 +7,7 @@ import posixpath
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,7 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_given: Any) -> str:
     """Links to the repository's files become links to their pages."""
     sources = {target: source for source, target in PUBLISHED.items()}
     source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
@@ -49,11 +50,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """MkDocs checks the links that stand in Markdown; this checks what was built, docstrings and the theme's own too."""
+    """MkDocs checks the links that stand in Markdown; this checks all that was built, docstrings among it."""
     site = Path(config.site_dir)
     pages = {path: _read(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
-        for problem in _problems(path, page, pages, site):
+        for problem in _problems(path, page, pages):
             log.warning("%s: %s", path.relative_to(site), problem)
 
 
@@ -83,7 +84,7 @@ def _read(path: Path) -> _Page:
     return page
 
 
-def _problems(path: Path, page: _Page, pages: dict[Path, _Page], site: Path) -> list[str]:
+def _problems(path: Path, page: _Page, pages: dict[Path, _Page]) -> list[str]:
     if path.name == "404.html":  # its links begin at the root of a server
         return []
     problems = [f"loads {url} from another host" for url in page.loads if urlsplit(url).netloc]

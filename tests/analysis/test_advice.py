@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import TrialState
 
 from rltune import records as rec
-from rltune.analysis.advice import after, before, trend, tried, widened
+from rltune.analysis.advice import after, before
+from rltune.analysis.evidence import trend, tried, widened
 from rltune.folder import StudyDir
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan

@@ -17,7 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS / "index.md", DOCS / "study_file.md", *sorted((DOCS / "guide").glob("*.md"))]
+PAGES = [DOCS / "index.md", DOCS / "study_file.md", DOCS / "cli.md", *sorted((DOCS / "guide").glob("*.md"))]
 SECONDS = 120  # for one command
 
 
@@ -89,7 +89,9 @@ class Reader:
 
     def run(self, words, block):
         done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert done.returncode == block.status, f"{block.text}\n{shlex.join(map(str, words))}\n{done.stdout}{done.stderr}"
+        assert done.returncode == block.status, (
+            f"{block.text}\n{shlex.join(map(str, words))}\n{done.stdout}{done.stderr}"
+        )
         return done.stdout + done.stderr
 
 

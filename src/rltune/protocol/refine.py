@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from rltune.analysis import advice
-from rltune.analysis.advice import Edge, FailingPart, Range, Tried, shown
+from rltune.analysis import evidence
+from rltune.analysis.evidence import Edge, FailingPart, Range, Tried, shown
 from rltune.errors import InputError, Problem, SpaceError
 from rltune.objective import Objective
 from rltune.records import TrialRecord
@@ -93,10 +93,10 @@ def refine(
     Raises:
         InputError: Too few configurations were tried; the message says how many are needed.
     """
-    order = advice.tried(records, objective)
+    order = evidence.tried(records, objective)
     _refuse_too_few(space, order)
-    ends = {(e.parameter, e.upper): e for e in advice.edges(space, order, importance)}
-    failing = advice.failing_parts(space, order)
+    ends = {(e.parameter, e.upper): e for e in evidence.edges(space, order, importance)}
+    failing = evidence.failing_parts(space, order)
     fixed = _fixed(space, order, importance)
     changes: list[Change] = []
     taken_back: list[Change] = []
@@ -119,12 +119,12 @@ def refine(
             changes.append(change)
         except SpaceError as error:
             taken_back.append(replace(change, reason=str(error.problems[0])))
-    return Refinement(now, tuple(changes), tuple(taken_back), len(order), advice.n_best(len(order)))
+    return Refinement(now, tuple(changes), tuple(taken_back), len(order), evidence.n_best(len(order)))
 
 
 def _refuse_too_few(space: SearchSpace, order: Sequence[Tried]) -> None:
     complete = sum(t.value is not None for t in order)
-    wanted = max(FEWEST_TRIALS, FEWEST_PER_DIMENSION * advice.dimensions(space))
+    wanted = max(FEWEST_TRIALS, FEWEST_PER_DIMENSION * evidence.dimensions(space))
     if complete < wanted:
         message = f"{complete} configurations have a value, and at least {wanted} are needed to narrow this space"
         raise InputError([Problem((), message, f"raise `n_trials` by {wanted - complete} or more, and run again")])
@@ -183,10 +183,10 @@ def _other_range(
     failing: Sequence[FailingPart],
 ) -> Change | None:
     """`values` of the configurations that had it, best first; `best` is the recommended one's."""
-    if advice.is_constant(before):
+    if evidence.is_constant(before):
         return None
-    if advice.has_zero(before):
-        if 0 in (best, *values[: advice.n_best(len(values))]):
+    if evidence.has_zero(before):
+        if 0 in (best, *values[: evidence.n_best(len(values))]):
             return None  # what is good about 0 says nothing about the range above it
         values = [value for value in values if value]
     bounds = _narrowed(before, values, best) or _Bounds(before.low, before.high)
@@ -202,7 +202,7 @@ def _other_range(
 
 def _narrowed(before: Range, values: Sequence[float], best: float | None) -> _Bounds | None:
     """The range of the best k, widened by what k draws leave uncovered; None where luck may have put them there."""
-    n, k = len(values), advice.n_best(len(values))
+    n, k = len(values), evidence.n_best(len(values))
     if n < FEWEST_TRIALS:
         return None
     low, high = min(values[:k]), max(values[:k])
@@ -296,7 +296,7 @@ def _rounded(number: float, unit: float, towards: Callable[[float], int]) -> flo
 
 def _without(bounds: _Bounds, part: FailingPart, values: Sequence[float], best: float | None) -> _Bounds:
     """Without the end at which configurations fail; the best ones are never cut off."""
-    good = [*values[: advice.n_best(len(values))], *([] if best is None else [best])]
+    good = [*values[: evidence.n_best(len(values))], *([] if best is None else [best])]
     assert isinstance(part.bound, int | float)
     how = part.cause.value.replace("_", " ")
     where = f"{'above' if part.upper else 'below'} {shown(part.bound)}"
@@ -322,7 +322,7 @@ def _beyond(bounds: _Bounds, edge: Edge) -> _Bounds:
 
 def _fewer_choices(name: str, before: Categorical, values: Sequence[Any], best: Any) -> Change | None:
     """Without the choices that never did well, where they were tried often enough to say so."""
-    n, k = len(values), advice.n_best(len(values))
+    n, k = len(values), evidence.n_best(len(values))
     tried = [before.to_unit(value) for value in values]
     dropped, reasons = [], []
     for choice in before.choices:
@@ -351,12 +351,12 @@ def chance_of_no_better(m: int, rank: int, n: int) -> float:
 
 def _fixed(space: SearchSpace, order: Sequence[Tried], importance: Mapping[str, float] | None) -> set[str]:
     """Those that made no difference, by evidence twice as strong as advice asks for."""
-    if importance is None or len(order) < _FIXED_PER_DIMENSION * advice.dimensions(space):
+    if importance is None or len(order) < _FIXED_PER_DIMENSION * evidence.dimensions(space):
         return set()
     return {
         name
-        for name in advice.idle(space, order, importance)
-        if importance[name] < _FIXED_IMPORTANCE and not advice.has_zero(space.parameters[name])
+        for name in evidence.idle(space, order, importance)
+        if importance[name] < _FIXED_IMPORTANCE and not evidence.has_zero(space.parameters[name])
     }
 
 
@@ -372,7 +372,7 @@ def _fix(name: str, before: Parameter, value: Any, n: int, importance: float) ->
 
 def _times(chance: float) -> str:
     times = 1 / max(chance, 1e-6)
-    return f"{advice.readable(times, 1):,.0f}" if times < 1e6 else "a million or more"
+    return f"{evidence.readable(times, 1):,.0f}" if times < 1e6 else "a million or more"
 
 
 def _nth(rank: int) -> str:
