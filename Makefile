@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-quick check docs bench wheel clean
+.PHONY: help demo test test-quick test-trl check docs bench wheel clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: $(VENV)/.dev check  ## every test
 
 test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
 	$(PY) -m pytest -m "not slow"
+
+test-trl: $(VENV)/.dev  ## install TRL and tune its GRPOTrainer: about five minutes on 2 cores
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[trl]'
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -m trl
 
 check: $(VENV)/.dev  ## style, types, floors
 	$(PY) -m ruff check .

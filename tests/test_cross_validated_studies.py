@@ -1,5 +1,6 @@
 """Cross-validation in real studies: processes of their own, indices by scikit-learn, commands."""
 
+import subprocess
 import sys
 import textwrap
 
@@ -162,3 +163,50 @@ def test_data_for_a_command(tmp_path):
     }
     with pytest.raises(rltune.RltuneError, match=r"cross_validation\.data: does nothing: only a function takes"):
         session.prepare(config.from_mapping(mapping), StudyDir(tmp_path))
+
+
+def test_repeats_for_a_function_that_cannot_tell_them_apart(tmp_path):
+    evaluation = {"cross_validation": {"repeats": 3}}
+    with pytest.raises(rltune.RltuneError, match=r"would train the same folds 3 times: .* takes no `repeat`"):
+        tuned(lambda config, fold: 1.0, tmp_path / "s", n_trials=1, evaluation=evaluation)
+
+
+def test_racing_and_side_by_side_folds_may_change_while_a_study_goes_on(tmp_path):
+    def train(config, fold, repeat):
+        return config["lr"]
+
+    def go_on(n_trials, **folds):
+        evaluation = {"cross_validation": {**folds}}
+        return tuned(train, tmp_path / "s", n_trials=n_trials, evaluation=evaluation, executor="inline")
+
+    go_on(1)
+    assert len(go_on(2, race=False, parallel=2).records) == 2
+    with pytest.raises(rltune.RltuneError, match="the study has changed"):
+        go_on(3, repeats=2, race=False)
+
+
+def test_where_the_default_is_the_best_the_study_ends_without_finals(tmp_path):
+    def train(config, fold):
+        return -abs(config["lr"] - 0.1) + fold / 1000
+
+    result = rltune.tune(
+        train,
+        {"lr": {**LR["lr"], "default": 0.1}},
+        metric="accuracy",
+        direction="maximize",
+        n_trials=20,
+        evaluation={"cross_validation": True},
+        out=tmp_path / "s",
+        executor="inline",
+    )
+    assert {r.stopped_by for r in result.records if r.purpose == "search"} == {"race"}
+    assert not [r for r in result.records if r.purpose == "final"]
+    assert result.best.params["lr"] == 0.1
+    shown = subprocess.run(
+        [sys.executable, "-m", "rltune", "status", str(tmp_path / "s")], capture_output=True, text=True, check=True
+    )
+    assert "finished" in shown.stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "rltune", "best", str(tmp_path / "s")], capture_output=True, text=True, check=True
+    )
+    assert "keep your default" in shown.stdout

@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "custom_algorithms.md").read_text(e
 
 BLOCKS = re.findall(r"^```\w+\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 FILES = {name: text for text in BLOCKS for name in re.findall(r"\A# (\S+)\n", text)}
-PARTS = ("local_search.py", "behind_best.py", "collapse.py", "bandit.py", "threads.py")
+PARTS = ("local_search.py", "behind_best.py", "bored.py", "bandit.py", "threads.py")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from rltune.errors import FolderError
 from rltune.folder import StudyDir
-from rltune.storage import open_study
+from rltune.storage import open_study, storage_at
 
 DISTRIBUTION = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
@@ -96,3 +96,15 @@ def test_sqlite_is_a_url_away(tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     fill(open_study(url, StudyDir(tmp_path), "s", ["minimize"]), 2)
     assert len(open_study(url, StudyDir(tmp_path), "s", ["minimize"], create=False).trials) == 2
+
+
+def test_an_sqlite_file_is_meant_from_where_the_study_file_is(tmp_path):
+    assert storage_at("sqlite:///a/b.db", tmp_path) == f"sqlite:///{tmp_path}/a/b.db"
+    for absolute in ("sqlite:////var/b.db", "sqlite:///:memory:", "postgresql://host/b", "journal"):
+        assert storage_at(absolute, tmp_path) == absolute
+
+
+def test_reading_makes_no_database(tmp_path):
+    with pytest.raises(FolderError, match=r"there is no .*gone\.db, where its trials are kept"):
+        open_study(f"sqlite:///{tmp_path}/gone.db", StudyDir(tmp_path), "s", ["minimize"], create=False)
+    assert not (tmp_path / "gone.db").exists()

@@ -1,7 +1,7 @@
 """Cross-validated trials: one run a fold, over a real journal and simulated trainings."""
 
-import json
 import math
+from dataclasses import replace
 
 import pytest
 from optuna.pruners import MedianPruner
@@ -9,6 +9,8 @@ from optuna.trial import TrialState
 
 from rltune import records as rec
 from rltune.evaluation.folds import Folding, fold_values
+from rltune.evaluation.kept import keep
+from rltune.folder import TrialDir
 from rltune.guards import make_guard
 from rltune.objective import Constraint, Objective
 from rltune.testing.simulator import SimulatedExecutor
@@ -161,6 +163,50 @@ def test_a_hopeless_configuration_does_not_pay_for_all_folds(tmp_path):
         assert 2 <= len(fold_values(record.metrics, "loss", 5)) < 5
 
 
+def test_only_trials_of_the_same_folds_are_raced_against(tmp_path):
+    """Such as those of an earlier study: the differences on other folds say nothing."""
+    tuner = make_tuner(tmp_path, n=4, folding=Folding(5, split="seed 0"))
+    run(tuner, fold_scores(lambda s: s.number * 10.0))
+    again = make_tuner(tmp_path, n=6, folding=Folding(5, split="seed 1"))
+    records = run(again, fold_scores(lambda s: 50.0))
+    assert [r.stopped_by for r in records[:4]] == [None, "race", "race", "race"]
+    assert records[4].state is TrialState.COMPLETE
+
+
+def test_a_raced_trials_time_is_that_of_all_its_folds(tmp_path):
+    """The time of two folds would look good beside that of five."""
+
+    def train(suggestion):
+        yield Measurement(1, {"loss": 1.0}, seconds=60.0 * (1 + suggestion.number))
+
+    tuner = make_tuner(tmp_path, n=2, folding=Folding(5), objectives=[Objective("training_time")])
+    first, second = run(tuner, train)
+    assert first.value == 300.0
+    assert second.stopped_by == "race"
+    assert second.value == pytest.approx(600.0)
+    assert second.metrics["training_time"] == 240.0  # what it has cost
+
+
+def test_with_a_pruner_all_trials_have_one_order(tmp_path):
+    orders: dict[int, list[int]] = {}
+
+    def train(suggestion):
+        orders.setdefault(suggestion.number, []).append(suggestion.fold)
+        yield Measurement(1, {"loss": 1.0})
+
+    run(make_tuner(tmp_path, n=4, folding=replace(FIVE, one_order=3)), train)
+    assert len(set(map(tuple, orders.values()))) == 1
+
+
+def test_a_guard_that_ends_a_fold_ends_the_others_at_once(tmp_path):
+    guard = make_guard("divergence", {}, objective="loss")
+    tuner = make_tuner(tmp_path, n=1, folding=Folding(4, at_once=2), guards=[guard])
+    first, second = tuner.suggest(), tuner.suggest()
+    assert tuner.observe(first.job, Measurement(1, {"loss": math.nan})) is Decision.STOP
+    assert tuner.suggest() is Idle.WAIT  # no further fold of it begins
+    assert tuner.observe(second.job, Measurement(1, {"loss": 1.0})) is Decision.STOP
+
+
 def test_unless_the_study_says_so(tmp_path):
     records = run(make_tuner(tmp_path, n=3, folding=FIVE), fold_scores(lambda s: s.number * 10.0))
     assert [r.state for r in records] == [TrialState.COMPLETE] * 3
@@ -243,7 +289,7 @@ class TestRecovery:
         for fold in range(5):
             directory = tuner.folder.trial(0).fold(fold)
             directory.path.mkdir(exist_ok=True)
-            directory.result.write_text(json.dumps({"metrics": {"loss": float(fold), "training_time": 1.0}}))
+            keep(directory, {"loss": float(fold), "training_time": 1.0}, FIVE.split)
         again = make_tuner(tmp_path, n=1, folding=FIVE)
         assert again.suggest() is Idle.DONE
         assert [r.values for r in rec.load(again.study)] == [None, (2.0,)]
@@ -258,6 +304,47 @@ class TestRecovery:
         assert record.cause is Cause.INTERRUPTED
         records = run(make_tuner(tmp_path, n=1, folding=FIVE), fold_scores(lambda s: 1.0))
         assert records[1].values == (1.0,)
+
+    def test_folds_of_another_split_are_run_again(self, tmp_path):
+        self.two_folds_in(tmp_path)
+        ran = []
+
+        def train(suggestion):
+            ran.append(suggestion.fold)
+            yield Measurement(1, {"loss": 1.0})
+
+        run(make_tuner(tmp_path, n=1, folding=replace(FIVE, split="another seed")), train)
+        assert len(ran) == 5
+
+    def test_a_fold_that_ended_while_no_tuner_lived_is_taken(self, tmp_path):
+        """Its worker has left what it returned, and the tuner had written down what it reported."""
+        tuner = make_tuner(tmp_path, n=1, folding=FIVE)
+        suggestion = tuner.suggest()
+        tuner.observe(suggestion.job, Measurement(1, {"loss": 7.0}, seconds=60.0))
+        TrialDir(suggestion.directory).write_outcome(Outcome())
+        ran = []
+
+        def train(suggestion):
+            ran.append(suggestion.fold)
+            yield Measurement(1, {"loss": 7.0}, seconds=60.0)
+
+        records = run(make_tuner(tmp_path, n=1, folding=FIVE), train)
+        assert len(ran) == 4
+        assert suggestion.fold not in ran
+        assert records[1].values == (7.0,)
+        assert records[1].metrics["training_time"] == 300.0
+
+    def test_progress_before_each_loss_is_never_given_up(self, tmp_path):
+        for _ in range(5):  # a machine that is taken away after every fold
+            tuner = make_tuner(tmp_path, n=1, folding=FIVE)
+            suggestion = tuner.suggest()
+            tuner.observe(suggestion.job, Measurement(1, {"loss": 1.0}))
+            tuner.finish(suggestion.job, Outcome())
+            if tuner._running:
+                tuner.suggest()
+        records = rec.load(tuner.study)
+        assert [r.cause for r in records] == [Cause.LOST] * 4 + [None]
+        assert records[-1].values == (1.0,)
 
     def test_a_trial_that_failed_by_itself_starts_anew(self, tmp_path):
         tuner = make_tuner(tmp_path, n=1, folding=FIVE)

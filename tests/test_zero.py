@@ -66,3 +66,18 @@ def test_an_interrupted_trial_is_asked_again_with_it(tmp_path):
     session.run(study, out=tmp_path / "s", should_stop=lambda: bool(seen))
     session.run(study, out=tmp_path / "s")
     assert seen[0] == seen[1] == 0.0  # the default, twice
+
+
+def test_its_range_cannot_change_in_the_same_study(tmp_path):
+    """What stands for 0 in the journal follows from the range."""
+
+    def go_on(low, n_trials):
+        space = {"decay": {"type": "float", "min": low, "max": 0.1, "log": True, "zero": 0.2}}
+        return rltune.tune(
+            lambda config: config["decay"], space, metric="loss", n_trials=n_trials, out=tmp_path / "s",
+            executor="inline", protocol="simple",
+        )  # fmt: skip
+
+    go_on(1e-5, 2)
+    with pytest.raises(rltune.RltuneError, match=r"search_space\.decay\.min"):
+        go_on(1e-3, 4)

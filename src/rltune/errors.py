@@ -41,9 +41,11 @@ class Problem:
     line: int | None = None
 
     def at(self, line: int | None) -> Problem:
+        """The same, with its line in a file."""
         return replace(self, line=line)
 
     def under(self, *prefix: str | int) -> Problem:
+        """The same, for whoever has what was read under a key of its own."""
         return replace(self, key=(*prefix, *self.key))
 
     def __str__(self) -> str:

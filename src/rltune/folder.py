@@ -72,6 +72,11 @@ class TrialDir:
         """The folder of one fold of a cross-validated trial, counted over all repeats."""
         return TrialDir(self.path / f"fold_{index}")
 
+    def folds(self) -> list[TrialDir]:
+        """Those that have begun, by their number."""
+        begun = [path for path in self.path.glob("fold_*") if path.name[5:].isdigit()]
+        return [TrialDir(path) for path in sorted(begun, key=lambda path: int(path.name[5:]))]
+
     def append_measurement(self, measurement: Measurement) -> None:
         """One line, one write: a crash can cut only the last line."""
         row: dict[str, Any] = {

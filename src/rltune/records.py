@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
@@ -21,6 +21,8 @@ _CAUSE = "cause"
 _MESSAGE = "message"
 _METRICS = "metrics"
 _STOPPED_BY = "stopped_by"
+_SHADOW_STOPS = "shadow_stops"
+_FOLDING = "folding"
 _ZEROS = "zeros"  # parameters that are 0 where their range in the study cannot be
 _SOURCE = "source"
 _PLAN = "plan"  # of the study, as the next; the others are of a trial
@@ -28,6 +30,25 @@ _WARM_START = "warm_start"
 
 RACE = "race"
 """What has stopped a cross-validated trial that could no longer become the best."""
+
+
+@dataclass(frozen=True)
+class ShadowStop:
+    """A guard in shadow mode would have ended the trial here.
+
+    Attributes:
+        guard: As the study file names it.
+        step: Of the measurement that it judged.
+        seconds: Wall time since the trial began, or its fold.
+        cause: What the trial would have failed with.
+        message: The evidence.
+    """
+
+    guard: str
+    step: int
+    seconds: float
+    cause: Cause
+    message: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,8 @@ class TrialRecord:
         curve: The first objective by step.
         violations: By how much each constraint is missed, by its name; at most 0 where it holds.
         stopped_by: The rule that ended a trial before its time.
+        shadow_stops: Where guards in shadow mode would have; each guard's first verdict, in each fold.
+        folding: How its data was split into folds, in words that are equal for equal folds; None without any.
         retry_of: The trial that this one repeats.
         source: The number that a trial of an earlier study has there.
     """
@@ -58,6 +81,8 @@ class TrialRecord:
     cause: Cause | None = None
     message: str = ""
     stopped_by: str | None = None
+    shadow_stops: tuple[ShadowStop, ...] = ()
+    folding: str | None = None
     retry_of: int | None = None
     source: int | None = None
     started: dt.datetime | None = None
@@ -106,6 +131,8 @@ class TrialRecord:
             "cause": self.cause and self.cause.value,
             "message": self.message,
             "stopped_by": self.stopped_by,
+            "shadow_stops": [_shadow_row(stop) for stop in self.shadow_stops],
+            "folding": self.folding,
             "retry_of": self.retry_of,
             "source": self.source,
             "started": self.started and self.started.isoformat(timespec="milliseconds"),
@@ -129,6 +156,11 @@ def write_start(trial: optuna.Trial, purpose: Purpose, seed: int) -> None:
     for key, value in attributes(purpose, seed).items():
         if key not in trial.user_attrs:
             trial.set_user_attr(key, value)
+
+
+def write_folding(trial: optuna.Trial, folding: str) -> None:
+    """How the trial's data is split: values by fold can be compared only where that is the same."""
+    trial.set_user_attr(_FOLDING, folding)
 
 
 def write_zeros(trial: optuna.Trial, params: Mapping[str, Any]) -> None:
@@ -163,6 +195,15 @@ def write_end(
         trial.set_user_attr(_STOPPED_BY, stopped_by)
 
 
+def write_shadow_stops(trial: optuna.Trial, stops: Iterable[ShadowStop]) -> None:
+    """All of a trial's so far, at once: a tuner that is killed has told what its guards saw."""
+    trial.set_user_attr(_SHADOW_STOPS, [_shadow_row(stop) for stop in stops])
+
+
+def _shadow_row(stop: ShadowStop) -> dict[str, Any]:
+    return asdict(stop) | {"cause": stop.cause.value}
+
+
 def from_trial(trial: FrozenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     return TrialRecord(
@@ -178,6 +219,8 @@ def from_trial(trial: FrozenTrial) -> TrialRecord:
         cause=Cause(attrs[_CAUSE]) if _CAUSE in attrs else None,
         message=attrs.get(_MESSAGE, ""),
         stopped_by=attrs.get(_STOPPED_BY),
+        shadow_stops=tuple(ShadowStop(**{**row, "cause": Cause(row["cause"])}) for row in attrs.get(_SHADOW_STOPS, ())),
+        folding=attrs.get(_FOLDING),
         retry_of=attrs.get(_RETRY_OF),
         source=attrs.get(_SOURCE),
         started=trial.datetime_start,
@@ -226,6 +269,8 @@ def _as_earlier(record: TrialRecord, space: SearchSpace) -> FrozenTrial:
     attrs = attributes(Purpose.EARLIER, record.seed) | {_SOURCE: record.number, _METRICS: dict(record.metrics)}
     if record.stopped_by is not None:
         attrs[_STOPPED_BY] = record.stopped_by
+    if record.folding is not None:
+        attrs[_FOLDING] = record.folding
     if zeros := _zeros(params, record.params):
         attrs[_ZEROS] = zeros
     trial = optuna.trial.create_trial(
@@ -271,6 +316,12 @@ def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
     while (origin := root.user_attrs.get(_RETRY_OF)) is not None:
         root = trials[origin]
     return sum(_RETRY_OF not in t.user_attrs and _SOURCE not in t.user_attrs for t in trials[: root.number])
+
+
+def n_earlier(study: optuna.Study) -> int:
+    """How many trials an earlier study has given."""
+    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    return sum(t.user_attrs.get(_PURPOSE) == Purpose.EARLIER.value for t in trials)
 
 
 def originals(records: Iterable[TrialRecord]) -> list[TrialRecord]:

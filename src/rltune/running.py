@@ -10,7 +10,8 @@ import optuna
 
 from rltune.evaluation.folds import Folding
 from rltune.folder import TrialDir
-from rltune.records import TrialRecord
+from rltune.guards import StudyGuard
+from rltune.records import ShadowStop, TrialRecord
 from rltune.types import Cause, Decision, Measurement, Usage
 
 
@@ -23,7 +24,7 @@ class Run:
         folder: Where its measurements are written.
         fold: Which of the trial's folds it is, counted over all repeats.
         history: What it has measured so far.
-        cause, message: Why a guard has ended it.
+        in_shadow: Guards in shadow mode that would have.
         plateaued: It has been stopped early, on its own curve.
     """
 
@@ -31,8 +32,7 @@ class Run:
     folder: TrialDir
     fold: int | None = None
     history: list[Measurement] = field(default_factory=list)
-    cause: Cause | None = None
-    message: str = ""
+    in_shadow: list[StudyGuard] = field(default_factory=list)
     plateaued: bool = False
 
     def curve(self, metric: str) -> dict[int, float]:
@@ -59,6 +59,7 @@ class RunningTrial:
         folds: The metrics of each fold that has ended well.
         usage: What its ended runs have cost.
         cause, message: Why it has failed.
+        shadow_stops: Where guards in shadow mode would have ended it.
         stopped_by: The rule that ended it before its time.
         pruned: That rule says that it is no good.
         again: It ended through no doing of its own.
@@ -74,6 +75,7 @@ class RunningTrial:
     usage: Usage = field(default_factory=Usage)
     cause: Cause | None = None
     message: str = ""
+    shadow_stops: list[ShadowStop] = field(default_factory=list)
     stopped_by: str | None = None
     pruned: bool = False
     again: bool = False
@@ -88,7 +90,7 @@ class RunningTrial:
         return self.cause is not None or self.stopped_by is not None
 
     def decision(self, run: Run) -> Decision:
-        going_on = not self.over and run.cause is None and not run.plateaued
+        going_on = not self.over and not run.plateaued
         return Decision.CONTINUE if going_on else Decision.STOP
 
     def fail(self, cause: Cause, message: str, *, again: bool = False) -> None:

@@ -61,6 +61,7 @@ class Result:
 
     @property
     def objectives(self) -> list[Objective]:
+        """The primary metric's first."""
         return self.config.evaluation.objectives()
 
     @property
@@ -83,6 +84,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
+        """0, or 3 where nothing is feasible or too many trials failed."""
         return DONE if self.best is not None and self.halted is None else NOTHING_FEASIBLE
 
     def report(self, metric: str | None = None) -> Report:
@@ -186,12 +188,13 @@ def run(
         TrainerError: The trainer cannot be loaded.
         ExecutorError: No worker can be started.
     """
+    config = config.with_storage_in_place()
     folder = study_dir(config, out)
     parts = prepare(config, folder)
     folder.create()
     try:
         with folder.locked(), _stop_requests(folder, should_stop) as stopping:
-            kept = config.with_base_config(parts.base_config)
+            kept = parts.config.with_base_config(parts.base_config)
             if not force:
                 _refuse_changes(kept, folder)
             tuner = parts.open_tuner(folder)

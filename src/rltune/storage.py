@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ JOURNAL = "journal"
 """The storage that is a file in the study folder; anything else is a database URL."""
 
 _SYNC_SECONDS = 1.0
+
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]+)(.*)")
 
 
 def open_study(
@@ -59,8 +62,9 @@ def open_study(
         FolderError: The storage cannot be read, or holds a study of that name with other directions, or none.
     """
     where = _storage_name(storage, folder)
-    if not create and storage == JOURNAL and not folder.journal.exists():
-        raise FolderError(f"study folder {folder.path}: there is no {folder.journal.name} in it yet")
+    if not create and (missing := _missing_file(storage, folder)) is not None:
+        where = f"{missing.name} in it yet" if missing == folder.journal else f"{missing}, where its trials are kept"
+        raise FolderError(f"study folder {folder.path}: there is no {where}")
     try:
         opened, pruner = _open_storage(storage, folder, repair=repair), pruner or NopPruner()
         try:
@@ -194,6 +198,19 @@ def study_on(study: optuna.Study, storage: Any) -> optuna.Study:
         _thread_local=type(state["_thread_local"])(),  # where Optuna caches trials
     )
     return view
+
+
+def storage_at(storage: str, base: Path) -> str:
+    """The storage, with the file of an SQLite database that is given relative to `base` where it really is."""
+    match = _SQLITE.fullmatch(storage)
+    return f"{match[1]}{(base / match[2]).absolute()}{match[3]}" if match and match[2][0] not in "/:" else storage
+
+
+def _missing_file(storage: str, folder: StudyDir) -> Path | None:
+    """The file that the storage is, where it is one and not there."""
+    match = _SQLITE.fullmatch(storage)
+    file = folder.journal if storage == JOURNAL else Path(match[2]) if match and match[2][0] != ":" else None
+    return None if file is None or file.exists() else file
 
 
 def _storage_name(storage: str, folder: StudyDir) -> str:

@@ -24,20 +24,24 @@ from rltune import records as rec
 from rltune.analysis.selection import ranked
 from rltune.errors import FolderError
 from rltune.evaluation.folds import FoldEnd, Folding, deviations, fold_values, labelled, means
+from rltune.evaluation.kept import keep, kept
 from rltune.evaluation.race import hopeless, spreads_around
-from rltune.folder import StudyDir, read_json, write_json
-from rltune.guards import Guard
+from rltune.folder import StudyDir, write_json
+from rltune.guards import Mode, StudyGuard, Verdict
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan, Request
 from rltune.pruners import on_plateau
 from rltune.pruners.pareto import ParetoPruning
-from rltune.records import TrialRecord
+from rltune.records import ShadowStop, TrialRecord
 from rltune.running import Run, RunningTrial
 from rltune.space import SearchSpace
 from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, Suggestion, Usage
 
 MEASURED_METRICS = ("training_time", "memory_usage", "gpu_memory_usage")
 """Metrics that a trial has without reporting them: seconds, bytes, bytes."""
+
+_TRAINED = (Cause.DIVERGED, Cause.COLLAPSED, Cause.NO_SIGNAL, Cause.REWARD_HACKING)
+"""Failures of a training that works: they do not speak against the trainer."""
 
 _MAX_RETRIES = 2
 """A configuration that was running each time the tuner died may be what killed it."""
@@ -52,7 +56,7 @@ class Tuner:
         space: What may vary.
         plan: Which trials make up the study, in phases.
         folder: Where trials have their folders.
-        guards: Each is asked, at every measurement, whether the trial has gone wrong.
+        guards: Each is asked, at every measurement, whether the trial has gone wrong; one in shadow mode ends nothing.
         folding: How a trial is spread over folds; None where it is one run.
         patience: A run ends once its own curve has not improved for so many measurements; unlike a pruned trial it
             has a value. None: it runs on.
@@ -65,13 +69,14 @@ class Tuner:
         on_fold: Called with a running trial's record when a fold of it has ended.
         clock: Seconds; only differences matter.
         halted: Why no further trial starts, where that is not the plan's own end.
+        finished: The plan has nothing more to run.
     """
 
     study: optuna.Study
     space: SearchSpace
     plan: Plan
     folder: StudyDir
-    guards: Sequence[Guard] = ()
+    guards: Sequence[StudyGuard] = ()
     folding: Folding | None = None
     patience: int | None = None
     value: Literal["last", "best"] = "last"
@@ -83,6 +88,7 @@ class Tuner:
     on_fold: Callable[[TrialRecord, FoldEnd], None] = lambda _record, _end: None
     clock: Callable[[], float] = time.monotonic
     halted: str | None = field(default=None, init=False)
+    finished: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._running: dict[int, RunningTrial] = {}
@@ -91,9 +97,10 @@ class Tuner:
         self._earlier_seconds = rec.busy_seconds(self._records.values())
         self._started = self.clock()
         self._refuse_other_kinds()
+        taken = frozenset(r.seed for r in self.records if r.purpose is Purpose.EARLIER and r.seed is not None)
+        self.plan = replace(self.plan, seeds=replace(self.plan.seeds, taken=taken))
         self._pareto = self._remembered_points()
-        folds = None if self.folding is None else self.folding.n
-        rec.write_plan(self.study, {**self.plan.to_json(), "folds": folds})
+        self._write_plan()
         for record in self.records:
             if record.state is TrialState.RUNNING:
                 self._close_orphan(record)
@@ -118,6 +125,7 @@ class Tuner:
             if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 request = self._request()
                 if isinstance(request, Idle):
+                    self.finished = request is Idle.DONE
                     return request
                 attrs = rec.attributes(request.purpose, request.seed)
                 self.study.enqueue_trial(self.space.to_journal(request.params or {}), user_attrs=attrs)
@@ -149,15 +157,21 @@ class Tuner:
             self._close(trial, metrics, self._values(run, metrics))
             return
         if not trial.over:
-            self._take_fold(trial, run, run.fold, metrics, outcome.usage)
+            self._take_fold(trial, run, run.fold, self._of_ended(run, metrics, outcome.usage))
         if not trial.runs and (trial.over or not trial.queue):
             self._close_folded(trial)
 
     def close(self) -> None:
-        """At the end of a session: closes the trials that were waiting for their next fold."""
+        """At a session's end: closes the trials that wait for their next fold, and says whether the plan is done."""
         for trial in [t for t in self._running.values() if not t.runs]:
             trial.fail(Cause.INTERRUPTED, "the study was stopped between two folds of the trial", again=True)
             self._close_folded(trial)
+        if self.finished:
+            self._write_plan()
+
+    def _write_plan(self) -> None:
+        folds = None if self.folding is None else self.folding.n
+        rec.write_plan(self.study, {**self.plan.to_json(), "folds": folds, "finished": self.finished})
 
     # --- suggest -----------------------------------------------------------------------------------------------------
 
@@ -204,6 +218,7 @@ class Tuner:
         if self.folding is None:
             trial.runs[number] = Run(number, folder)
             return Suggestion(number, trial.params, record.seed, folder.path, self.horizon)
+        rec.write_folding(optuna_trial, self.folding.split)
         trial.queue = self.folding.order(record.seed)
         self._take_known_folds(trial)
         fold = trial.next_fold(self.folding)
@@ -256,23 +271,39 @@ class Tuner:
 
     def _judge(self, trial: RunningTrial, run: Run, measurement: Measurement) -> None:
         """Guards first: they see every metric, and a pruner never stops a trial whose value is NaN."""
-        for guard in self.guards:
-            if verdict := guard(run.history):
-                run.cause, run.message = verdict.cause, verdict.message
-                return
+        if verdict := self._ask_guards(trial, run):
+            trial.fail(verdict.cause, self._of_fold(run, verdict.message))  # at once: other folds need not go on
+            return
         objective = self._objectives[0]
         if objective.metric not in measurement.metrics:
             return
         if self.horizon is not None and measurement.step >= self.horizon:
             return
-        if self.patience is not None and on_plateau(
-            run.curve(objective.metric), self.patience, maximize=objective.direction == "maximize"
-        ):
+        if self._on_plateau(run):
             run.plateaued = True
             if run.fold is None:
                 trial.stopped_by = "early_stopping"
         elif run.fold is None and self._should_prune(trial):
             trial.prune("pruner")
+
+    def _ask_guards(self, trial: RunningTrial, run: Run) -> Verdict | None:
+        """The verdict that ends the run; those of shadow mode are written down, the first of each guard."""
+        for guard in self.guards:
+            if guard in run.in_shadow or (verdict := guard(run.history)) is None:
+                continue
+            if guard.mode is Mode.KILL:
+                return verdict
+            run.in_shadow.append(guard)
+            newest = run.history[-1]
+            message = self._of_fold(run, verdict.message)
+            trial.shadow_stops.append(ShadowStop(guard.name, newest.step, newest.seconds, verdict.cause, message))
+            rec.write_shadow_stops(trial.trial, trial.shadow_stops)
+        return None
+
+    def _on_plateau(self, run: Run) -> bool:
+        objective = self._objectives[0]
+        maximize = objective.direction == "maximize"
+        return self.patience is not None and on_plateau(run.curve(objective.metric), self.patience, maximize=maximize)
 
     def _should_prune(self, trial: RunningTrial) -> bool:
         if not trial.may_be_pruned:
@@ -295,20 +326,23 @@ class Tuner:
 
     def _judge_end(self, trial: RunningTrial, run: Run, outcome: Outcome, metrics: Mapping[str, float]) -> None:
         """Whether the trial has failed with this run. A run that we stopped is not to blame for how it went down."""
-        if run.cause is not None:
-            cause, message = run.cause, run.message
-        elif trial.cause is not None or trial.pruned:
+        if trial.cause is not None or trial.pruned:
             return
-        elif outcome.cause is not None and not run.plateaued:
+        if outcome.cause is not None and not run.plateaued:
             cause, message = outcome.cause, outcome.message
         else:
             found = self._unusable(self._values(run, {**metrics, **_measured(outcome.usage)}), metrics)
             if found is None:
                 return
             cause, message = found
-        if run.fold is not None and self.folding is not None:
-            message = f"{self.folding.name(run.fold)}: {message}"
+        message = self._of_fold(run, message)
         trial.fail(cause, message, again=cause is Cause.INTERRUPTED or (cause is Cause.LOST and outcome.again))
+
+    def _of_fold(self, run: Run, message: str) -> str:
+        """Says in which fold it was, where there are any."""
+        if run.fold is None or self.folding is None:
+            return message
+        return f"{self.folding.name(run.fold)}: {message}"
 
     def _unusable(self, values: Sequence[float | None], metrics: Mapping[str, float]) -> tuple[Cause, str] | None:
         for objective, value in zip(self._objectives, values, strict=True):
@@ -354,7 +388,7 @@ class Tuner:
             self._failures_in_a_row = 0
             return
         self._failures += 1
-        self._failures_in_a_row += record.cause not in (Cause.DIVERGED, Cause.COLLAPSED)
+        self._failures_in_a_row += record.cause not in _TRAINED
         if self._failures_in_a_row >= self.max_failures:
             self.halted = f"{self._failures_in_a_row} trials in a row failed"
         if self._failures >= self.first_failures and not any(r.values for r in rec.own(self.records)):
@@ -362,25 +396,34 @@ class Tuner:
 
     # --- folds -------------------------------------------------------------------------------------------------------
 
-    def _take_fold(self, trial: RunningTrial, run: Run, fold: int, metrics: Mapping[str, float], usage: Usage) -> None:
+    def _take_fold(self, trial: RunningTrial, run: Run, fold: int, own: Mapping[str, float]) -> None:
         """A fold has ended well: it joins the others, and the trial may be over before the rest."""
-        values = {o.metric: v for o, v in zip(self._objectives, self._values(run, metrics), strict=True)}
-        own = dict(metrics) | {name: v for name, v in values.items() if v is not None} | _measured(usage)
-        write_json(run.folder.result, {"metrics": own})
+        keep(run.folder, own, self._split)
         self._add_fold(trial, fold, own)
         if trial.queue and self._is_hopeless(trial):
             trial.prune(rec.RACE)
         elif trial.queue and self._should_prune(trial):
             trial.prune("pruner")
 
+    def _of_ended(self, run: Run, metrics: Mapping[str, float], usage: Usage) -> dict[str, float]:
+        """A fold's metrics, with that value of each objective that counts, and with what it cost."""
+        values = {o.metric: v for o, v in zip(self._objectives, self._values(run, metrics), strict=True)}
+        return dict(metrics) | {name: v for name, v in values.items() if v is not None} | _measured(usage)
+
     def _add_fold(self, trial: RunningTrial, fold: int, metrics: Mapping[str, float]) -> None:
         """The means over the folds so far are the trial's measurement, with their number as its step."""
         trial.folds[fold] = metrics
-        so_far = means(trial.folds) | _measured(trial.usage)
+        so_far = means(trial.folds) | _measured(self._for_all_folds(trial))
         measurement = Measurement(len(trial.folds), so_far | labelled(fold, metrics), trial.usage.seconds)
         self.folder.trial(trial.number).append_measurement(measurement)
         self._note(trial, measurement)
         self.on_fold(trial.record, FoldEnd(fold, metrics, so_far, len(trial.folds)))
+
+    def _for_all_folds(self, trial: RunningTrial) -> Usage:
+        """What all folds will have cost, going by those so far: a part of the time is no good time."""
+        assert self.folding is not None
+        seconds = sum(row[MEASURED_METRICS[0]] for row in trial.folds.values())
+        return replace(trial.usage, seconds=seconds / len(trial.folds) * self.folding.n)
 
     def _close_folded(self, trial: RunningTrial) -> None:
         total = means(trial.folds) | _measured(trial.usage)
@@ -393,11 +436,11 @@ class Tuner:
         folding, objective = self.folding, self._objectives[0]
         if folding is None or not folding.race or not trial.may_be_pruned or len(self._objectives) > 1:
             return False
-        complete = [r for r in ranked(self.records, objective) if r.feasible]
-        if not complete:
+        comparable = [r for r in ranked(self.records, objective) if r.feasible and r.folding == folding.split]
+        if not comparable:
             return False
         own = {fold: metrics[objective.metric] for fold, metrics in trial.folds.items()}
-        best, *others = (fold_values(r.metrics, objective.metric, folding.n) for r in complete)
+        best, *others = (fold_values(r.metrics, objective.metric, folding.n) for r in comparable)
         return hopeless(own, best, folding.n, objective.direction, spreads_around(best, others))
 
     def _take_known_folds(self, trial: RunningTrial) -> None:
@@ -406,16 +449,26 @@ class Tuner:
         if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
             return
         for fold in list(trial.queue):
-            known = read_json(self.folder.trial(origin).fold(fold).result)
-            if known is None:
+            metrics = kept(self.folder.trial(origin).fold(fold), self._split)
+            if metrics is None:
                 continue
-            metrics = {name: float(value) for name, value in known["metrics"].items()}
             trial.queue.remove(fold)
             trial.usage += _usage(metrics)
             copied = self.folder.trial(trial.number).fold(fold)
             copied.path.mkdir(parents=True, exist_ok=True)
-            write_json(copied.result, known)
+            keep(copied, metrics, self._split)
             self._add_fold(trial, fold, metrics)
+
+    def _n_kept(self, number: int | None) -> int:
+        """How many folds of a trial have ended well."""
+        if self.folding is None or number is None:
+            return 0
+        folder = self.folder.trial(number)
+        return sum(kept(folder.fold(fold), self._split) is not None for fold in range(self.folding.n))
+
+    @property
+    def _split(self) -> str:
+        return "" if self.folding is None else self.folding.split
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
@@ -426,6 +479,7 @@ class Tuner:
         directory.path.mkdir(parents=True, exist_ok=True)  # the tuner may have ended before it made one
         outcome = directory.read_outcome()
         history = directory.read_metrics()
+        self._keep_ended_folds(record.number)
         asked_again = any(r.retry_of == record.number for r in self._records.values())
         if outcome is None or outcome.stopped or asked_again:
             ran = Usage(history[-1].seconds if history else 0.0)  # as far as anybody knows
@@ -436,9 +490,32 @@ class Tuner:
         self._running[record.number] = closing
         self.finish(job, outcome)
 
+    def _keep_ended_folds(self, number: int) -> None:
+        """Folds whose worker has left a result, while the tuner that was to take it was dead."""
+        for fold in range(0 if self.folding is None else self.folding.n):
+            folder = self.folder.trial(number).fold(fold)
+            outcome = folder.read_outcome()
+            if outcome is None or outcome.cause is not None or kept(folder, self._split) is not None:
+                continue
+            run = Run(0, folder, fold, history=folder.read_metrics())
+            metrics = run.last_metrics() | dict(outcome.metrics)
+            usage = replace(outcome.usage, seconds=run.history[-1].seconds if run.history else 0.0)
+            own = self._of_ended(run, metrics, usage)
+            whole = not outcome.stopped or self._on_plateau(run)
+            if whole and self._unusable([own.get(o.metric) for o in self._objectives], metrics) is None:
+                keep(folder, own, self._split)
+
     def _is_blameless(self, number: int) -> bool:
-        """Whether the configuration has not been lost so often that it may be what kills its surroundings."""
-        return _n_losses(self._records, self._records[number]) < _MAX_RETRIES
+        """Whether the configuration has not been lost so often that it may be what kills its surroundings.
+
+        A loss before which a fold had ended well is none of its doing.
+        """
+        losses, record = 0, self._records[number]
+        while record.retry_of is not None:
+            record = self._records[record.retry_of]
+            progressed = self._n_kept(record.number) > self._n_kept(record.retry_of)
+            losses += record.cause is Cause.LOST and not progressed  # a stop that was asked for does not count
+        return losses < _MAX_RETRIES
 
     def _ask_again(self, number: int) -> None:
         """Puts a trial's configuration back into the queue with its seed; once, however often this is called."""
@@ -496,12 +573,3 @@ def _usage(metrics: Mapping[str, float]) -> Usage:
     """The inverse of `_measured`."""
     seconds, *memory = (metrics.get(name) for name in MEASURED_METRICS)
     return Usage(seconds or 0.0, *(None if bytes_ is None else int(bytes_) for bytes_ in memory))
-
-
-def _n_losses(records: Mapping[int, TrialRecord], record: TrialRecord) -> int:
-    """How often the configuration has been lost before; a stop that was asked for does not count."""
-    n = 0
-    while record.retry_of is not None:
-        record = records[record.retry_of]
-        n += record.cause is Cause.LOST
-    return n

@@ -41,7 +41,11 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"  # the machine, the GPU or the trial's own limit
     DIVERGED = "diverged"  # a NaN or infinite objective, or a guard that saw it coming
     COLLAPSED = "collapsed"  # a guard saw the policy go wrong before the objective showed it
+    NO_SIGNAL = "no_signal"  # a guard saw rewards that teach nothing
+    REWARD_HACKING = "reward_hacking"  # a guard saw the training reward rise while the objective got worse
+    MISMATCH = "mismatch"  # generation and training disagree: the machinery's fault, not the configuration's
     TIMEOUT = "timeout"  # ran longer than a trial may
+    STALLED = "stalled"  # said nothing for longer than a trial may
     NO_VALUE = "no_value"  # ended well, but never measured the objective
     LOST = "lost"  # the process vanished: killed from outside, or its machine died
     INTERRUPTED = "interrupted"  # the study was stopped while the trial ran
@@ -149,6 +153,7 @@ class Outcome:
     again: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """As `outcome.json` has it; `from_json` reads it back."""
         return asdict(self) | {"cause": self.cause and self.cause.value, "metrics": dict(self.metrics)}
 
     @classmethod
@@ -166,6 +171,9 @@ class Resources:
         gpus: GPUs per trial: whole numbers, or a fraction to share one GPU among several trials.
         memory_bytes: A trial whose process tree holds more is ended as `out_of_memory`.
         seconds: A trial that runs longer is ended as `timeout`.
+        setup_seconds: A trial that has not reported by then is ended as `stalled`.
+        stall_seconds: A trial that has reported, and is silent for longer, is ended as `stalled`; one that reports
+            seldom has several times its usual interval.
         grace_seconds: How long a trial has between TERM and KILL.
     """
 
@@ -173,6 +181,8 @@ class Resources:
     memory_bytes: int | None = None
     seconds: float | None = None
     grace_seconds: float = 10.0
+    setup_seconds: float | None = None
+    stall_seconds: float | None = None
 
 
 def _peak(a: int | None, b: int | None) -> int | None:
@@ -203,11 +213,14 @@ class Trainer(Protocol):
 class Brain(Protocol):
     """The three questions that an executor asks; `rltune.tuner.Tuner` answers them."""
 
-    def suggest(self) -> Suggestion | Idle: ...
+    def suggest(self) -> Suggestion | Idle:
+        """What to run next, or why there is nothing now."""
 
-    def observe(self, job: int, measurement: Measurement, /) -> Decision: ...
+    def observe(self, job: int, measurement: Measurement, /) -> Decision:
+        """Takes what a running job says, and answers whether it goes on; STOP stays STOP."""
 
-    def finish(self, job: int, outcome: Outcome, /) -> None: ...
+    def finish(self, job: int, outcome: Outcome, /) -> None:
+        """Takes how a job ended; once for each that was suggested."""
 
 
 class Executor(Protocol):

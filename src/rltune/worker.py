@@ -41,11 +41,13 @@ class TrialFailed(Exception):  # noqa: N818  # it is the trial that failed, not 
 
     Attributes:
         cause: What the trial ends as.
+        again: It ended through no doing of its own, such as with its machine. A `lost` trial is then asked again.
     """
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, cause: Cause, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.cause = cause
+        self.again = again
 
     def __reduce__(self) -> tuple[type[TrialFailed], tuple[Cause, str], dict[str, Any]]:
         return type(self), (self.cause, str(self)), self.__dict__
@@ -86,7 +88,7 @@ def attempt(trainer: Trainer, suggestion: Suggestion, report: Report) -> Outcome
         failed = error.code not in (None, 0)
         outcome = Outcome(Cause.ERROR, f"the trainer called sys.exit({error.code!r})") if failed else Outcome()
     except Exception as error:  # noqa: BLE001  # any failure of the user's code is an outcome
-        outcome = Outcome(*classify(error))
+        outcome = Outcome(*classify(error), again=isinstance(error, TrialFailed) and error.again)
     return Outcome(message=outcome.message, stopped=True) if stopped else outcome
 
 

@@ -196,7 +196,7 @@ WRONG = {
         "executor: {zzz: 1}",
         (
             "5: executor.zzz: unknown key (known: `name`, `workers`, `gpus_per_trial`, `gpus`, `timeout_minutes`, "
-            "`memory_limit`, `grace_seconds`, `warm`)"
+            "`setup_minutes`, `stall_minutes`, `memory_limit`, `grace_seconds`, `warm`)"
         ),
     ),
     "text for a number": (
@@ -411,6 +411,22 @@ WRONG = {
             "or a pruner that compares trials: median, percentile, halving or hyperband)"
         ),
     ),
+    "a pruner of one curve over folds": (
+        EVALUATION,
+        "evaluation: {metric: a, direction: minimize, cross_validation: true}\npruner: plateau",
+        (
+            "5: pruner: `plateau` watches one curve, and over folds there is none "
+            "(use evaluation.early_stopping, for the curve of each fold, or median, percentile, halving or hyperband)"
+        ),
+    ),
+    "a seed of folds that the trainer splits": (
+        EVALUATION,
+        "evaluation: {metric: a, direction: minimize, cross_validation: {seed: 7}}",
+        (
+            "4: evaluation.cross_validation.seed: does nothing: the trainer splits by itself "
+            '(remove it, or name the data: "train:dataset")'
+        ),
+    ),
     "an unknown kind of folds": (
         EVALUATION,
         "evaluation: {metric: a, direction: minimize, cross_validation: stratifed}",
@@ -468,7 +484,8 @@ WRONG = {
         "",
         "guards:\n  - divergence\n  - divergance",
         (
-            "7: guards.1: there is no guard `divergance` (did you mean `divergence`? known are `divergence`, "
+            "7: guards.1: there is no guard `divergance` (did you mean `divergence`? known are `collapse`, "
+            "`divergence`, `grad_norm`, `hacking`, `kl`, `mismatch`, `no_signal`, `truncation`, "
             "and `module:function` for one of your own)"
         ),
     ),

@@ -57,25 +57,25 @@ def test_the_causes_of_a_failure_are_explained(anchors):
     assert {f"rltune.types.Cause.{cause.name}" for cause in importlib.import_module("rltune.types").Cause} <= anchors
 
 
+LEADS_NOWHERE = {
+    "[a page](guide/nowhere.md)": "guide/nowhere.md",
+    "[an anchor](study_file.md#nowhere)": "study_file.md#nowhere",
+    "[a file of the repository](../NOWHERE.md)": "NOWHERE.md",
+    '<a href="cli.html#nowhere">an anchor in HTML</a>': "cli.html#nowhere",
+    '<script src="https://example.org/x.js"></script>': "https://example.org/x.js",
+}
+"""What a page may say, and what the build must say to that."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("[gone](guide/nowhere.md)", "guide/nowhere.md"),
-        ("[gone](study_file.md#nowhere)", "#nowhere"),
-        ("[gone](../NOWHERE.md)", "NOWHERE.md"),
-        ('<script src="https://example.org/x.js"></script>', "https://example.org/x.js"),
-        ('<a href="cli.html#nowhere">gone</a>', "cli.html#nowhere"),
-    ],
-    ids=["page", "anchor", "file", "from another host", "anchor in HTML"],
-)
-def test_what_leads_nowhere_is_an_error(text, told, tmp_path):
+def test_what_leads_nowhere_is_an_error(tmp_path):
     for name in ("docs", "src", "benchmarks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "data"))
     for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, tmp_path)
-    index = tmp_path / "docs" / "index.md"
-    index.write_text(f"{index.read_text(encoding='utf-8')}\n\n{text}\n", encoding="utf-8")
+    with (tmp_path / "docs" / "index.md").open("a", encoding="utf-8") as index:
+        index.write("\n\n".join(["", *LEADS_NOWHERE, ""]))
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert told in done.stdout + done.stderr
+    warnings = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line)
+    assert [told for told in LEADS_NOWHERE.values() if told not in warnings] == []

@@ -13,10 +13,13 @@ from ruamel.yaml import YAML
 from rltune.config.dump import plain
 from rltune.config.evaluation import CrossValidationConfig, EvaluationConfig, RangeConfig
 from rltune.config.executor import ExecutorConfig
+from rltune.config.named import AlgorithmConfig, GuardConfig, Named, PrunerConfig
 from rltune.config.schema import ProtocolConfig, StudyConfig
-from rltune.config.trainer import MetricsConfig, TrainerConfig
+from rltune.config.section import Section
+from rltune.config.trainer import MetricsConfig, NemoRlConfig, TrainerConfig
 from rltune.executors import EXECUTORS
-from rltune.guards.registry import GUARDS
+from rltune.guards.registry import GUARDS, make_guard
+from rltune.guards.verdict import Mode
 from rltune.pruners.registry import PRUNERS
 from rltune.registry import parameters_of
 from rltune.samplers import SAMPLERS
@@ -28,6 +31,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "study_file.md").read_text(encoding
 SECTIONS = {
     "Top level": StudyConfig,
     "trainer": TrainerConfig,
+    "nemo_rl": NemoRlConfig,
     "evaluation": EvaluationConfig,
     "ranges": RangeConfig,
     "cross_validation": CrossValidationConfig,
@@ -37,7 +41,7 @@ SECTIONS = {
 PARTS = {
     "algorithm": (SAMPLERS, {"space", "seed", "n_objectives"}, {"auto", "bayesian"}),
     "pruner": (PRUNERS, set(), set()),
-    "guards": (GUARDS, {"measurements", "objective"}, set()),
+    "guards": (GUARDS, {"measurements", "objective", "direction"}, set()),
 }
 SEE_THERE = ("trainer", "executor", "protocol")
 
@@ -95,6 +99,23 @@ def as_yaml(value):
     return [as_yaml(each) for each in given] if isinstance(given, list | tuple) else given
 
 
+def test_every_section_of_the_schema_has_a_place():
+    by_name = {AlgorithmConfig, PrunerConfig, GuardConfig}  # whose options are in PARTS
+    assert {*every(Section)} == {*SECTIONS.values(), *by_name, Named, MetricsConfig}
+
+
+def every(section):
+    for each in section.__subclasses__():
+        yield each
+        yield from every(each)
+
+
+def test_every_place_that_metrics_are_read_from_is_named():
+    for source in get_args(MetricsConfig.model_fields["source"].annotation):
+        assert f"`{source}`" in PAGE or f"`{{{source}: " in PAGE
+    assert "`step: iteration`" in PAGE
+
+
 def test_a_part_that_is_described_elsewhere_has_its_defaults_there():
     for name in ("executor", "protocol"):
         section = SECTIONS[name]
@@ -139,6 +160,13 @@ def options_of(registry, name, ours):
 def test_other_names_of_the_same_sampler_are_named():
     assert "`auto` and `bayesian` are other\nnames of `tpe`" in PAGE
     assert SAMPLERS.built_in["auto"] == SAMPLERS.built_in["bayesian"] == SAMPLERS.built_in["tpe"]
+
+
+def test_every_mode_of_a_guard_is_named_with_its_default():
+    told = " ".join(re.search(r"^Every guard takes `mode` .*?\n\n", PAGE, re.MULTILINE | re.DOTALL)[0].split())
+    assert all(f"`{mode}`" in told for mode in Mode)
+    modes = {name: make_guard(name, objective="reward").mode for name in GUARDS.built_in}
+    assert {name for name, mode in modes.items() if mode is not Mode.KILL} == {"mismatch"}
 
 
 def test_every_executor_is_named():

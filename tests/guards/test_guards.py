@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from rltune.errors import InputError
-from rltune.guards import Verdict, check_guard, make_guard
+from rltune.guards import Mode, Verdict, check_guard, make_guard
 from rltune.types import Cause, Measurement
 
 
@@ -52,14 +52,25 @@ class TestMakeGuard:
             make_guard("divergance", objective="reward")
         assert str(caught.value) == (
             "name: there is no guard `divergance` (did you mean `divergence`? "
-            "known are `divergence`, and `module:function` for one of your own)"
+            "known are `collapse`, `divergence`, `grad_norm`, `hacking`, `kl`, `mismatch`, `no_signal`, `truncation`, "
+            "and `module:function` for one of your own)"
         )
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"wach": ["x"]}, "wach: unknown option (did you mean `watch`? `divergence` takes `watch`, `in_a_row`)"),
-            ({"objective": "x"}, "objective: is set by the study (`divergence` takes `watch`, `in_a_row`)"),
+            (
+                {"wach": ["x"]},
+                "wach: unknown option (did you mean `watch`? `divergence` takes `watch`, `in_a_row`, `mode`)",
+            ),
+            ({"objective": "x"}, "objective: is set by the study (`divergence` takes `watch`, `in_a_row`, `mode`)"),
+            (
+                {"mode": "dry"},
+                (
+                    "mode: must be kill or shadow, got the text 'dry' "
+                    "(`shadow` writes down what the guard would have ended, and lets it run)"
+                ),
+            ),
             ({"in_a_row": 0}, "in_a_row: must be at least 1, got 0"),
             ({"watch": 3}, "`divergence` refuses its options: 'int' object is not iterable"),
         ],
@@ -80,7 +91,10 @@ class TestMakeGuard:
         monkeypatch.syspath_prepend(tmp_path)
         check_guard("my_guard_module:too_long", {"anything": 1})
         assert "my_guard_module" not in sys.modules, "the study file is judged without running code of others"
-        guard = make_guard("my_guard_module:too_long", {"limit": 10}, objective="reward")
+        with pytest.raises(InputError, match="mode: must be kill or shadow, got true"):
+            check_guard("my_guard_module:too_long", {"limit": 10, "mode": True})
+        guard = make_guard("my_guard_module:too_long", {"limit": 10, "mode": "shadow"}, objective="reward")
+        assert guard.mode is Mode.SHADOW
         assert guard(history({"length": 11.0})) == Verdict(Cause.COLLAPSED, "too long")
         with pytest.raises(InputError, match="limit: is missing"):
             make_guard("my_guard_module:too_long", objective="reward")

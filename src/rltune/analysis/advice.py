@@ -70,6 +70,7 @@ class Advice:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def to_json(self) -> dict[str, str | None]:
+        """The four fields by name."""
         return {"kind": self.kind, "parameter": self.parameter, "message": self.message, "hint": self.hint}
 
 

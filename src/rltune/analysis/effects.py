@@ -30,7 +30,7 @@ FEWEST_IN_BIN = 3
 FEWEST_TRIALS = 10
 """Below so many values there is no correlation and no best fifth: chance alone gives a correlation of 0.6 there."""
 
-_SAYS_NOTHING = (None, Cause.LOST, Cause.INTERRUPTED)
+_SAYS_NOTHING = (None, Cause.MISMATCH, Cause.STALLED, Cause.LOST, Cause.INTERRUPTED)
 """Causes of failures that no configuration is to blame for."""
 
 

@@ -40,7 +40,14 @@ _FRACTION = re.compile(
 )
 """Names of what cannot reach 1, or cannot pass it."""
 
-_TO_BLAME = (Cause.DIVERGED, Cause.COLLAPSED, Cause.OUT_OF_MEMORY, Cause.TIMEOUT)
+_TO_BLAME = (
+    Cause.DIVERGED,
+    Cause.COLLAPSED,
+    Cause.NO_SIGNAL,
+    Cause.REWARD_HACKING,
+    Cause.OUT_OF_MEMORY,
+    Cause.TIMEOUT,
+)
 """Failures that follow from a configuration; the others say nothing about it."""
 
 _NEARLY_ONE = 0.99

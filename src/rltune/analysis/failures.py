@@ -1,4 +1,4 @@
-"""Why trials failed, what stopped others before their time, and which constraints were missed."""
+"""Why trials failed, what stopped others before their time or would have, and which constraints were missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from statistics import median
 from optuna.trial import TrialState
 
 from rltune.analysis.times import cost_seconds
-from rltune.records import TrialRecord, effective
+from rltune.objective import Objective
+from rltune.records import ShadowStop, TrialRecord, effective
 from rltune.types import Cause
 
 
@@ -65,6 +66,27 @@ class Miss:
     median: float
 
 
+@dataclass(frozen=True)
+class Shadow:
+    """The trials that one guard in shadow mode would have ended.
+
+    Attributes:
+        guard: As the study file names it.
+        trials: Their numbers.
+        n_values: How many of them went on to have a value.
+        best: The best of these values; None where there is none.
+        message: The first line of what the guard said of that trial, or else of the first.
+        saved_seconds: Training time that came after its verdicts.
+    """
+
+    guard: str
+    trials: tuple[int, ...]
+    n_values: int
+    best: float | None
+    message: str
+    saved_seconds: float
+
+
 def failures(records: Sequence[TrialRecord]) -> tuple[Failure, ...]:
     """By cause, the most frequent first. A trial that failed without one was lost."""
     replaced = {r.retry_of for r in records}
@@ -97,6 +119,31 @@ def stops(records: Sequence[TrialRecord]) -> tuple[Stop, ...]:
         for rule, group in groups.items()
     ]
     return tuple(sorted(found, key=lambda s: (-len(s.trials), s.rule)))
+
+
+def shadows(records: Sequence[TrialRecord], objective: Objective) -> tuple[Shadow, ...]:
+    """By guard, the most frequent first. Of a trial in folds the first verdict counts, which would have ended it."""
+    groups: dict[str, list[tuple[TrialRecord, ShadowStop]]] = {}
+    for record in records:
+        first: dict[str, ShadowStop] = {}
+        for stop in record.shadow_stops:
+            first.setdefault(stop.guard, stop)
+        for guard, stop in first.items():
+            groups.setdefault(guard, []).append((record, stop))
+    found = [_shadow(guard, group, objective) for guard, group in groups.items()]
+    return tuple(sorted(found, key=lambda s: (-len(s.trials), s.guard)))
+
+
+def _shadow(guard: str, group: Sequence[tuple[TrialRecord, ShadowStop]], objective: Objective) -> Shadow:
+    best, stop = min(group, key=lambda pair: objective.standing(pair[0].value))
+    return Shadow(
+        guard,
+        tuple(record.number for record, _ in group),
+        sum(record.value is not None for record, _ in group),
+        best.value,
+        stop.message.strip().partition("\n")[0],
+        sum(max(0.0, cost_seconds(record) - stop.seconds) for record, stop in group),
+    )
 
 
 def misses(records: Sequence[TrialRecord]) -> tuple[Miss, ...]:

@@ -86,6 +86,7 @@ class Arm:
 
     @property
     def mean(self) -> float:
+        """NaN where no run has a value."""
         return sum(self.values) / len(self.values) if self.values else math.nan
 
     @property

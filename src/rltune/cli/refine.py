@@ -48,7 +48,8 @@ def refine(
     file = output if output is not None else base.parent / f"{name}.yaml" if base is study else Path(f"{name}.yaml")
     if file.exists() and not force:
         raise UsageError(f"{file} exists already; name another file with -o, or overwrite it with --force")
-    following = Next(name, result.config.seed + 1, file, result.folder.path)
+    seed = result.config.seed
+    following = Next(name, seed + 1, seed, file, result.folder.path)
     text = next_text(base.read_text(encoding="utf-8-sig"), found, following)
     _check(text)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
 from rltune.evaluation.splits import Splits
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
-from rltune.guards import Guard, make_guard
+from rltune.guards import StudyGuard, make_guard
 from rltune.objective import Constraint, Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
@@ -38,12 +39,16 @@ from rltune.storage import open_study
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.config_text import flattened
 from rltune.trainers.function import FunctionTrainer, put_first
+from rltune.trainers.nemo_rl.constraints import space_rules
+from rltune.trainers.nemo_rl.names import NAMES, value_of
+from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
+from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.trainers.readers import Source
 from rltune.trainers.readers.jsonl import JsonLines
 from rltune.trainers.readers.stdout import Stdout
 from rltune.trainers.readers.tensorboard import TensorBoard
 from rltune.trainers.registry import NamedTrainer, StudyTrainer
-from rltune.tuner import Tuner
+from rltune.tuner import MEASURED_METRICS, Tuner
 from rltune.types import Executor, Resources
 from rltune.wording import listed
 
@@ -91,7 +96,7 @@ class Parts:
     executor: Executor
     sampler: BaseSampler
     pruner: BasePruner
-    guards: tuple[Guard, ...]
+    guards: tuple[StudyGuard, ...]
     plan: Plan
     earlier: Earlier | None
     notes: tuple[str, ...]
@@ -120,7 +125,7 @@ class Parts:
             plan=self.plan,
             folder=folder,
             guards=self.guards,
-            folding=evaluation.folding(),
+            folding=evaluation.folding(config.seed, one_order=config.pruner.name != "none"),
             patience=evaluation.patience if evaluation.early_stopping else None,
             value=evaluation.value,
             horizon=config.trainer.horizon,
@@ -141,15 +146,21 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         InputError: With every problem found, keyed as in the study file.
     """
     put_first(base)  # where `module:Class` of any part may stand
-    base_config = _base_config(config, base)
+    recipe = _recipe(config, base)
+    config, rules = (config, ()) if recipe is None else _with_rules(config, recipe)
+    base_config = _base_config(config, base) if recipe is None else dict(recipe.values)
     known = flattened(base_config)
+    if recipe is not None:
+        known |= _named_values(recipe, config.search_space)
     space = SearchSpace.from_mapping(config.search_space, config.constraints, config.derived, constants=known)
     space = space.with_defaults(known)
     evaluation, objectives = config.evaluation, config.evaluation.objectives()
-    trainer = _trainer(config, base, base_config, space)
+    trainer = _trainer(config, base, base_config, space) if recipe is None else _nemo_rl_trainer(config, recipe)
     problems = [
         *trainer.check(list(space.parameters), needs_folds=bool(evaluation.cross_validation)),
         *_unused_data(config),
+        *_unmeasured(config),
+        *_shared_gpus(config),
     ]
 
     def made(key: Key, make: Callable[[], T]) -> T | None:
@@ -160,7 +171,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
             problems.extend(problem.under(*key) if inside else problem for problem in error.problems)
             return None
 
-    algorithm, pruner = config.algorithm, config.pruner
+    algorithm, pruner, goal = config.algorithm, config.pruner, objectives[0]
     sampler = made(
         ("algorithm",),
         lambda: make_sampler(
@@ -169,8 +180,11 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
     )
     pruning = made(("pruner",), lambda: make_pruner(pruner.name, pruner.options))
     guards = [
-        made(("guards", i), partial(make_guard, guard.name, guard.options, objective=evaluation.metric))
-        for i, guard in enumerate(config.guards)
+        made(
+            ("guards", i),
+            partial(make_guard, given.name, given.options, objective=goal.metric, direction=goal.direction),
+        )
+        for i, given in enumerate(config.guards)
     ]
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
     planned = made((), lambda: _plan(config, space, objectives, sampler))
@@ -188,7 +202,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         guards=tuple(guard for guard in guards if guard is not None),
         plan=planned[0],
         earlier=earlier,
-        notes=(*planned[1], *([] if earlier is None else [str(earlier)])),
+        notes=(*planned[1], *rules, *([] if earlier is None else [str(earlier)])),
     )
 
 
@@ -215,7 +229,13 @@ def _trainer(config: StudyConfig, base: Path, base_config: Mapping[str, Any], sp
         metrics = [o.metric for o in config.evaluation.objectives()]
         data, split = _splits(config)
         return FunctionTrainer(
-            given.function, base_config, metric_names=metrics, search_path=base, data=data, split=split
+            given.function,
+            base_config,
+            metric_names=metrics,
+            search_path=base,
+            data=data,
+            split=split,
+            repeats=_repeats(config),
         )
     return CommandTrainer(
         given.command or (),
@@ -228,6 +248,73 @@ def _trainer(config: StudyConfig, base: Path, base_config: Mapping[str, Any], sp
     )
 
 
+def _recipe(config: StudyConfig, base: Path) -> Recipe | None:
+    """The recipe that NeMo RL is to run, with what every trial gets set in it; None for any other trainer.
+
+    Raises:
+        InputError: It cannot be read; the places are in the study file.
+        TrainerError: What reads it is not installed.
+    """
+    given = config.trainer.nemo_rl
+    if given is None:
+        return None
+    root = None if given.root is None else base / given.root
+    if root is not None and not root.is_dir():
+        raise InputError([Problem(("trainer", "nemo_rl", "root"), f"there is no folder {root}")])
+    path = Path(given.recipe)
+    if root is None or not (root / path).is_file():
+        path = base / path
+    try:
+        return load_recipe(path, root, given.overrides)
+    except InputError as error:
+        raise InputError(problem.under("trainer", "nemo_rl") for problem in error.problems) from error
+
+
+def _nemo_rl_trainer(config: StudyConfig, recipe: Recipe) -> StudyTrainer:
+    given = config.trainer.nemo_rl
+    assert given is not None
+    return NemoRlTrainer(
+        recipe,
+        overrides=given.overrides,
+        script=given.script or "",
+        launch=given.launch,
+        env=given.env,
+        horizon=config.trainer.horizon,
+        gpus_per_trial=0.0 if config.executor.name == "inline" else config.executor.gpus_per_trial,
+        hook=given.hook,
+        warm_up=given.warm_up,
+        keep_checkpoints=given.keep_checkpoints,
+        grace_seconds=config.executor.grace_seconds,
+    )
+
+
+def _with_rules(config: StudyConfig, recipe: Recipe) -> tuple[StudyConfig, tuple[str, ...]]:
+    """The study with the rules of NeMo RL that its parameters could break, and what a user should know of them."""
+    rules = space_rules(recipe, [name for name in config.search_space if isinstance(name, str)])
+    constraints = [*config.constraints, *(rule for rule in rules.constraints if rule not in config.constraints)]
+    derived = {**rules.derived, **config.derived}
+    added = [f"constraint of NeMo RL: {rule}" for rule in constraints[len(config.constraints) :]]
+    return config.model_copy(update={"constraints": tuple(constraints), "derived": derived}), (*added, *rules.notes)
+
+
+def _named_values(recipe: Recipe, space: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the recipe has today for the names in the search space, which are defaults where the file gives none."""
+    found: dict[str, Any] = {}
+    for name in space:
+        with suppress(InputError):  # a name without a place, which the trainer reports
+            found |= {name: value_of(recipe, name)} if name in NAMES else {}
+    return found
+
+
+def _shared_gpus(config: StudyConfig) -> Iterator[Problem]:
+    """NeMo RL takes every GPU that it sees, and does not wait for one that is taken."""
+    executor = config.executor
+    unmanaged = config.trainer.nemo_rl is not None and executor.name == "local" and not executor.gpus_per_trial
+    if unmanaged and executor.workers > 1:
+        message = f"is 0, so {executor.workers} trials at once would each take every GPU"
+        yield Problem(("executor", "gpus_per_trial"), message, "give the number of GPUs that the recipe needs")
+
+
 def _splits(config: StudyConfig) -> tuple[Any, Callable[[Any, int, int], tuple[Any, Any]] | None]:
     """The data, as the study file names it, and what splits it."""
     given = config.evaluation.cross_validation
@@ -235,6 +322,24 @@ def _splits(config: StudyConfig) -> tuple[Any, Callable[[Any, int, int], tuple[A
         return None, None
     seed = config.seed if given.seed is None else given.seed
     return given.data, Splits(given.kind, config.evaluation.n_folds, given.repeats, seed).indices
+
+
+def _unmeasured(config: StudyConfig) -> Iterator[Problem]:
+    """Memory is measured from outside, which one process cannot do for a part of itself."""
+    if config.executor.name != "inline":
+        return
+    evaluation, hint = config.evaluation, "use the executor local"
+    for objective in evaluation.objectives():
+        if objective.metric in MEASURED_METRICS[1:]:
+            yield Problem(("evaluation",), f"inline does not measure `{objective.metric}`", hint)
+    for metric in evaluation.constraints:
+        if metric in MEASURED_METRICS[1:]:
+            yield Problem(("evaluation", "constraints", metric), "inline does not measure it", hint)
+
+
+def _repeats(config: StudyConfig) -> int:
+    given = config.evaluation.cross_validation
+    return given.repeats if given else 1
 
 
 def _unused_data(config: StudyConfig) -> Iterator[Problem]:
@@ -277,6 +382,8 @@ def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
         gpus=given.gpus_per_trial,
         memory_bytes=given.memory_limit,
         seconds=given.timeout_minutes and given.timeout_minutes * 60,
+        setup_seconds=given.setup_minutes and given.setup_minutes * 60,
+        stall_seconds=given.stall_minutes and given.stall_minutes * 60,
         grace_seconds=given.grace_seconds,
     )
     options = {"workers": given.workers, "resources": resources, **given.options}
@@ -407,9 +514,7 @@ def _phases(
         if config.evaluation.secondary_metrics:
             return (0, 0, 0), ""
     elif default is None:
-        raise InputError(
-            [Problem(("protocol",), f"`full` needs the configuration that you have today; {missing}")]
-        )
+        raise InputError([Problem(("protocol",), f"`full` needs the configuration that you have today; {missing}")])
     usual = _usual_phases(config.n_trials)
     return _given_or(protocol, usual), ""
 

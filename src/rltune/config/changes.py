@@ -24,6 +24,8 @@ FREE = (
     "search_space.*.max",
     "search_space.*.default",
     "search_space.*.prior",
+    "evaluation.cross_validation.race",
+    "evaluation.cross_validation.parallel",
 )
 """Keys that may change while a study goes on: how much is run, where, and what is proposed next.
 
@@ -53,7 +55,7 @@ def compare(old: StudyConfig, new: StudyConfig) -> list[Difference]:
     before, after = dict(_leaves(old.to_mapping())), dict(_leaves(new.to_mapping()))
     keys = [*before, *(key for key in after if key not in before)]
     return [
-        Difference(".".join(key), before.get(key), after.get(key), _is_free(key) and not _is_new(key, old, new))
+        Difference(".".join(key), before.get(key), after.get(key), _is_free(key, old, new))
         for key in keys
         if key not in before or key not in after or before[key] != after[key]
     ]
@@ -77,13 +79,16 @@ def _leaves(value: Any, *key: str) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield key, value
 
 
-def _is_free(key: tuple[str, ...]) -> bool:
-    return key[0] in FREE or (len(key) == 3 and any(fnmatchcase(".".join(key), pattern) for pattern in FREE))
+def _is_free(key: tuple[str, ...], *studies: StudyConfig) -> bool:
+    named = key[0] in FREE or (len(key) == 3 and any(fnmatchcase(".".join(key), pattern) for pattern in FREE))
+    return named and not (key[0] == "search_space" and _moves_parameter(key, *studies))
 
 
-def _is_new(key: tuple[str, ...], *studies: StudyConfig) -> bool:
-    """Whether a key belongs to a parameter that only one of the studies has."""
-    return key[0] == "search_space" and not all(key[1] in study.search_space for study in studies)
+def _moves_parameter(key: tuple[str, ...], *studies: StudyConfig) -> bool:
+    """Whether only one of the studies has the parameter, or it may be 0 and what stands for that follows its range."""
+    specs = [study.search_space.get(key[1]) for study in studies]
+    zero = any(isinstance(spec, Mapping) and spec.get("zero") is not None for spec in specs)
+    return None in specs or (zero and key[2:] in (("min",), ("max",)))
 
 
 def _shown(value: Any) -> str:

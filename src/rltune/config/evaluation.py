@@ -71,6 +71,15 @@ class CrossValidationConfig(Section):
     race: bool = True
     parallel: Count = 1
 
+    def split(self, n_folds: int, study_seed: int) -> str:
+        """`stratified, 5 folds, seed 0, of train:dataset`: the same words for the same folds."""
+        again = f" {self.repeats} times" if self.repeats > 1 else ""
+        if self.data is None:
+            return f"{n_folds} folds{again}, by the trainer"
+        seed = study_seed if self.seed is None else self.seed
+        named = with_function_named({"data": self.data}, "data")["data"]
+        return f"{self.kind}, {n_folds} folds{again}, seed {seed}, of {named}"
+
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
         if given is True:
@@ -82,6 +91,10 @@ class CrossValidationConfig(Section):
         kind, repeats = given.get("kind"), given.get("repeats", 1)
         if kind == "time_series" and repeats != 1:
             yield Problem(("repeats",), "time_series splits in one way only", "remove it")
+        if given.get("seed") is not None and given.get("data") is None:
+            yield Problem(
+                ("seed",), "does nothing: the trainer splits by itself", 'remove it, or name the data: "train:dataset"'
+            )
         if kind in get_args(SplitKind) and kind != "kfold" and given.get("data") is None:
             yield Problem(("kind",), f"{kind} needs the data that is split", 'as in data: "train:dataset"')
 
@@ -130,10 +143,24 @@ class EvaluationConfig(Section):
         secondary = (Objective(metric, direction) for metric, direction in self.secondary_metrics.items())
         return [Objective(self.metric, self.direction), *secondary]
 
-    def folding(self) -> Folding | None:
-        """How a trial is spread over folds; None where it is run once."""
+    def folding(self, seed: int, *, one_order: bool = False) -> Folding | None:
+        """How a trial is spread over folds; None where it is run once.
+
+        Args:
+            seed: The study's.
+            one_order: Whether all trials are to have their folds in the same order.
+        """
         given: CrossValidationConfig | Literal[False] = self.cross_validation
-        return Folding(self.n_folds, given.repeats, given.parallel, given.race) if given else None
+        if not given:
+            return None
+        return Folding(
+            self.n_folds,
+            given.repeats,
+            given.parallel,
+            given.race,
+            split=given.split(self.n_folds, seed),
+            one_order=seed if one_order else None,
+        )
 
     def ranges(self) -> list[Constraint]:
         return [Constraint(metric, each.min, each.max) for metric, each in self.constraints.items()]

@@ -52,6 +52,9 @@ class ExecutorConfig(Section):
         gpus_per_trial: A whole number, or a fraction of one GPU to share it.
         gpus: Which GPUs may be used; None for all that are visible.
         timeout_minutes: A trial that runs longer is ended.
+        setup_minutes: A trial that has not reported anything by then is ended; loading a large model takes long.
+        stall_minutes: A trial that has reported, and then says nothing for longer, is ended; never before it is silent
+            for five times its usual interval.
         memory_limit: A trial that holds more bytes is ended; also written as `8GB` or `8GiB`.
         grace_seconds: How long a trial has to end by itself once it is told to.
         warm: Load the trainer once and fork a process for each trial, instead of starting a Python for each.
@@ -63,6 +66,8 @@ class ExecutorConfig(Section):
     gpus_per_trial: NotNegative = 0.0
     gpus: Annotated[Any, BeforeValidator(_gpus)] = None
     timeout_minutes: Positive | None = None
+    setup_minutes: Positive | None = None
+    stall_minutes: Positive | None = None
     memory_limit: Annotated[Count | None, BeforeValidator(_bytes)] = None
     grace_seconds: NotNegative = Resources.grace_seconds
     warm: bool = True

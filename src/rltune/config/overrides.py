@@ -8,15 +8,12 @@ from typing import Any
 
 from rltune.config.nodes import parse
 from rltune.config.reader import Document
-from rltune.config.trainer import FOR_ALL, FOR_COMMANDS
+from rltune.config.trainer import FOR_ALL, FOR_COMMANDS, KINDS
 from rltune.errors import InputError, Key, Problem, StudyFileError
 from rltune.wording import found
 
 DOTTED = ("search_space", "derived")
 """Sections whose names contain dots: `policy.optimizer.lr` is one parameter, not three levels."""
-
-TRAINER_KINDS = ("function", "command", "name")
-"""A trainer is exactly one of these; setting one on the command line replaces the others."""
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> Document:
@@ -48,7 +45,7 @@ def _apply(document: Document, text: str) -> Document:
     value = _value(text, value_text)
     key = _resolve(document.data, parts, value, text)
     data = _replace(document.data, key, value)
-    if len(key) == 2 and key[0] == "trainer" and key[1] in TRAINER_KINDS:
+    if len(key) == 2 and key[0] == "trainer" and key[1] in KINDS:
         data["trainer"] = _one_kind(data["trainer"], str(key[1]))
     return dataclasses.replace(document, data=data, overrides={**document.overrides, key: text})
 
@@ -68,6 +65,8 @@ def _resolve(data: dict[str, Any], parts: list[str], value: Any, text: str) -> K
     key: list[str] = []
     here: Any = data
     while parts:
+        if here is True:  # short for a mapping, as in `cross_validation: true`; what is none is found later
+            here = {}
         if here is not None and not isinstance(here, dict):
             where = ".".join(key)
             message = f"--set {text} leads through {where}, which is {found(here)}"
@@ -91,7 +90,7 @@ def _new_length(key: list[str], parts: list[str], value: Any) -> int:
 
 def _replace(data: dict[str, Any] | None, key: Key, value: Any) -> dict[str, Any]:
     name, rest = str(key[0]), key[1:]
-    data = data or {}
+    data = data if isinstance(data, dict) else {}
     return {**data, name: _replace(data.get(name), rest, value) if rest else value}
 
 
@@ -103,7 +102,9 @@ def with_trainer(data: dict[str, Any], function: Any) -> dict[str, Any]:
 
 
 def _one_kind(trainer: dict[str, Any], chosen: str) -> dict[str, Any]:
-    others = [name for name in TRAINER_KINDS if name != chosen and name in trainer]
+    others = [name for name in KINDS if name != chosen and name in trainer]
+    if "nemo_rl" in (chosen, *others) and others:  # a recipe stands for the config that another trainer was given
+        return {name: value for name, value in trainer.items() if name in (chosen, "horizon")}
     if others and "name" in (chosen, *others):  # options are whatever else is there
         return {name: value for name, value in trainer.items() if name in (chosen, *FOR_ALL)}
     dropped = [*others, *FOR_COMMANDS] if chosen == "function" else others

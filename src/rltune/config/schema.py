@@ -18,6 +18,7 @@ from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
 from rltune.errors import InputError, Problem, StudyFileError
 from rltune.space.search_space import SearchSpace
+from rltune.storage import storage_at
 from rltune.trainers.config_text import yaml_text
 from rltune.wording import found
 
@@ -115,10 +116,14 @@ class StudyConfig(Section):
         return Path.cwd() if file is None else file.absolute().parent
 
     def with_base_config(self, base_config: Mapping[str, Any]) -> Self:
-        """The same study with the trainer's own config in it instead of the name of its file."""
-        if self.trainer.config is None:
+        """The same study with the trainer's own config in it: instead of its file's name, or beside its recipe's."""
+        if self.trainer.config is None and self.trainer.nemo_rl is None:
             return self
         return self.model_copy(update={"trainer": self.trainer.model_copy(update={"config": dict(base_config)})})
+
+    def with_storage_in_place(self) -> Self:
+        """The same study with the file of its database where it is, whatever folder is read from."""
+        return self.model_copy(update={"storage": storage_at(self.storage, self.base)})
 
     def to_mapping(self) -> dict[str, Any]:
         """The study with every default spelled out, as plain data that `from_mapping` reads back to an equal study.
@@ -147,7 +152,7 @@ class StudyConfig(Section):
             hint = 'use --trainer pkg.module:train, or write trainer: {function: "pkg.module:train"}'
             yield Problem(("trainer",), "is missing: nothing says what runs", hint)
         yield from _space_problems(given)
-        yield from _several_objectives(given)
+        yield from _one_curve(given)
 
 
 def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -164,11 +169,13 @@ def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _base_values(trainer: Any) -> dict[str, Any] | None:
-    """The values of the trainer's own config by dotted name, which expressions may read; None where it is a file.
+    """The values of the trainer's own config by dotted name, which expressions may read; None where they are in a file.
 
     The file is read where the trainer is made: a study in a folder that was moved must still load without it.
     """
     config = trainer.get("config") if isinstance(trainer, Mapping) else None
+    if config is None and isinstance(trainer, Mapping) and trainer.get("nemo_rl") is not None:
+        return None
     return dict(_dotted(config)) if config is None or isinstance(config, Mapping) else None
 
 
@@ -179,15 +186,20 @@ def _dotted(value: Any, *key: str) -> Iterator[tuple[str, Any]]:
         yield ".".join(key), value
 
 
-def _several_objectives(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Pruners that look at one curve alone cannot: each of several objectives has a curve of its own."""
+def _one_curve(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Pruners that watch one curve need one: several objectives have several, and over folds there is none."""
     evaluation, pruner = given.get("evaluation"), given.get("pruner")
     name = pruner.get("name") if isinstance(pruner, Mapping) else pruner
-    secondary = evaluation.get("secondary_metrics") if isinstance(evaluation, Mapping) else None
-    if name in ("plateau", "patient") and isinstance(secondary, list | tuple | Mapping) and secondary:
+    if name not in ("plateau", "patient") or not isinstance(evaluation, Mapping):
+        return
+    secondary, others = evaluation.get("secondary_metrics"), "median, percentile, halving or hyperband"
+    if isinstance(secondary, list | tuple | Mapping) and secondary:
         message = f"`{name}` watches one curve, and this study has {len(secondary) + 1} objectives"
         hint = "use evaluation.early_stopping, which goes by the primary metric, or a pruner that compares trials: "
-        yield Problem(("pruner",), message, hint + "median, percentile, halving or hyperband")
+        yield Problem(("pruner",), message, hint + others)
+    elif evaluation.get("cross_validation", False) is not False:
+        message = f"`{name}` watches one curve, and over folds there is none"
+        yield Problem(("pruner",), message, f"use evaluation.early_stopping, for the curve of each fold, or {others}")
 
 
 _PARTS: dict[str, type[Section]] = {

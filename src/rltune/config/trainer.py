@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
@@ -20,6 +21,9 @@ _SOURCES = {"jsonl": "progress.jsonl", "stdout": "json", "tensorboard": "logs"}
 
 FOR_COMMANDS = ("metrics", "env", "cwd")
 """Keys that a function has no use for."""
+
+KINDS = ("function", "command", "name", "nemo_rl")
+"""A trainer is exactly one of these."""
 
 FOR_ALL = ("config", "horizon")
 """Keys that mean the same for every trainer, and so are no options of one that has a name."""
@@ -137,14 +141,68 @@ def _base_config(value: Any) -> Any:
     raise wrong(f"must be the path of a config file, or a mapping, got {found(value)}")
 
 
+def _dotted(value: Any) -> Any:
+    """Nested mappings by their dotted keys: one that is set on a recipe is merged into what is there either way."""
+    return dict(_leaves(value)) if isinstance(value, Mapping) else value
+
+
+def _leaves(value: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[Any, Any]]:
+    for name, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", item
+
+
+def _prefix(value: Any) -> Any:
+    """What stands before the script; a list of words, as a command is."""
+    try:
+        return _command(value)
+    except InputError as error:
+        raise InputError(
+            replace(p, hint=p.hint.replace("python, train.py", "uv, run")) for p in error.problems
+        ) from None
+
+
+class NemoRlConfig(Section):
+    """NeMo RL with a recipe of its own: `trainer: {nemo_rl: {recipe: examples/configs/grpo_math_1B.yaml}}`.
+
+    Attributes:
+        recipe: The file; relative to `root`, or to the study file's folder.
+        root: The checkout of NeMo RL, where the command runs; looked for upwards from the recipe where left out.
+        script: The training script, relative to `root`; the algorithm's own where left out.
+        launch: What stands before the script.
+        overrides: Values that every trial gets, by dotted key.
+        env: Environment variables beside rltune's own.
+        hook: Whether a file of rltune's is put before the script, which adds an exact channel for metrics.
+        warm_up: Whether one trial runs alone until its first step, while the workers' environments are built.
+        keep_checkpoints: What stays of an ended trial.
+    """
+
+    recipe: str
+    root: str | None = None
+    script: str | None = None
+    launch: Annotated[Texts, BeforeValidator(_prefix)] = ("uv", "run")
+    overrides: Annotated[dict[str, Any], BeforeValidator(_dotted)] = Field(default_factory=dict)
+    env: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
+    hook: Literal["auto", "off"] = "auto"
+    warm_up: bool = True
+    keep_checkpoints: Literal["best", "all", "none"] = "best"
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        return {"recipe": given} if isinstance(given, str) else super().normalise(given)
+
+
 class TrainerConfig(Section):
-    """What runs: exactly one of `function`, `command` and `name`. Paths are relative to the study file's folder.
+    """What runs: exactly one of `function`, `command`, `name` and `nemo_rl`. Paths are relative to the study file.
 
     Attributes:
         function: `module:function`, or from Python the function itself.
         command: The words of a command; `{config}` and the like are filled in for each trial.
         name: A trainer that an installed package offers, or `module:Class`.
         options: What that class takes: every other key but `config` and `horizon`.
+        nemo_rl: A recipe of NeMo RL. In the copy of a study in its folder, `config` holds the recipe as it was.
         config: The trainer's own configuration, which a trial's parameters are put into: a file, or the mapping itself.
         metrics: Where a command's metrics are read.
         env: Environment variables that a command gets beside rltune's own.
@@ -156,6 +214,7 @@ class TrainerConfig(Section):
     command: Annotated[Texts | None, BeforeValidator(_command)] = None
     name: Annotated[str | None, BeforeValidator(_name)] = None
     options: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    nemo_rl: NemoRlConfig | None = None
     config: Annotated[str | dict[Any, Any] | None, BeforeValidator(_base_config)] = None
     metrics: MetricsConfig = MetricsConfig.model_construct()
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
@@ -175,13 +234,13 @@ class TrainerConfig(Section):
         fields = super().normalise(given)
         if fields.get("name") is None:
             return fields
-        ours = ("name", "function", "command", *FOR_ALL)
+        ours = (*KINDS, *FOR_ALL)
         known = {name: value for name, value in fields.items() if name in ours}
         return known | {"options": {name: value for name, value in fields.items() if name not in ours}}
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
-        named = [name for name in ("function", "command", "name") if given.get(name) is not None]
+        named = [name for name in KINDS if given.get(name) is not None]
         if not named:
             yield Problem((), "has neither function nor command", 'as in function: "pkg.module:train"')
         for other in named[1:]:
@@ -191,15 +250,29 @@ class TrainerConfig(Section):
         if named == ["function"]:
             misplaced = [name for name in FOR_COMMANDS if name in given]
             yield from (Problem((name,), "is for a command, not for a function", "remove it") for name in misplaced)
+        if named == ["nemo_rl"]:
+            yield from _misplaced_in_nemo_rl(given)
 
     @model_serializer(mode="wrap")
     def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        if self.function is not None:
+        if self.function is not None or self.nemo_rl is not None:
             fields = {name: value for name, value in fields.items() if name not in FOR_COMMANDS}
         if self.name is not None:
             fields = {name: value for name, value in fields.items() if name in ("name", *FOR_ALL)} | self.options
         return with_function_named(fields, "function")
+
+
+def _misplaced_in_nemo_rl(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys of other trainers; what they are for here."""
+    hints = {
+        "metrics": "remove it: NeMo RL's own metrics are read",
+        "env": "move it under nemo_rl",
+        "cwd": "write nemo_rl: {root: ...}, the checkout of NeMo RL",
+    }
+    yield from (Problem((name,), "is for a command, not for nemo_rl", hints[name]) for name in hints if name in given)
+    if isinstance(given.get("config"), str):
+        yield Problem(("config",), "does nothing beside nemo_rl", "name the recipe in nemo_rl: {recipe: ...}")
 
 
 def _as_mapping(given: str) -> str:

@@ -41,12 +41,17 @@ class Folding:
         repeats: So many times, each time in another way.
         at_once: How many folds of one trial may run side by side.
         race: Whether a configuration that is clearly worse than the best is spared the rest of its folds.
+        split: How the data is split, in words that are equal for equal folds.
+        one_order: The seed of an order that all trials share; None for an order of each trial's own. A pruner that
+            compares trials fold by fold must not take a hard fold for a bad configuration.
     """
 
     n_folds: int
     repeats: int = 1
     at_once: int = 1
     race: bool = True
+    split: str = ""
+    one_order: int | None = None
 
     @property
     def n(self) -> int:
@@ -62,8 +67,12 @@ class Folding:
         return f"fold {part.fold} of {self.n_folds}" + (f", repeat {part.repeat}" if self.repeats > 1 else "")
 
     def order(self, seed: int) -> list[int]:
-        """All folds in a random order, so that no fold is the one that decides who is stopped early."""
-        return random.Random(seed).sample(range(self.n), self.n)
+        """All folds in a random order, so that no fold is the one that decides who is stopped early.
+
+        Args:
+            seed: The trial's.
+        """
+        return random.Random(seed if self.one_order is None else self.one_order).sample(range(self.n), self.n)
 
 
 def means(folds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:

@@ -18,6 +18,11 @@ class InlineExecutor:
     """
 
     def run(self, brain: Brain, trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Until the brain has nothing more, or `should_stop` says so, which ends the running trial at its next report.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C inside a trial, once that trial has been closed as interrupted.
+        """
         load = getattr(trainer, "load", None)
         if load is not None:
             load()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, cast
 
 from rltune.errors import ExecutorError
@@ -31,6 +34,12 @@ _SIGNAL_SECONDS = 0.5
 
 _MAX_SERVER_DEATHS = 3
 """So many deaths of the fork server, with no trial that ended between them, and the study cannot go on."""
+
+_STALL_INTERVALS = 5
+"""A silence that is shorter than so many of a trial's usual intervals is none: some steps validate, or save."""
+
+_INTERVALS_KEPT = 20
+"""A trial's usual interval is the median of its latest ones."""
 
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 """Signals that a process earns by its own doing."""
@@ -58,6 +67,7 @@ class LocalExecutor:
     log: Path | None = None
 
     def run(self, brain: Brain, trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Until the brain is done and nothing runs; or `should_stop` says so, which ends what runs as interrupted."""
         pool = None
         if self.resources.gpus > 0:
             pool = GpuPool(visible_gpus() if self.gpus is None else self.gpus, self.resources.gpus)
@@ -84,6 +94,7 @@ class _Running:
     pipe: Connection[Any, Any]
     gpus: tuple[str, ...]
     began: float
+    reported: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS_KEPT + 1))
     pid: int | None = None
     open: bool = True
     outcome: Outcome | None = None
@@ -181,6 +192,7 @@ class _Session:
         if isinstance(message, Outcome):
             trial.outcome = message
         elif isinstance(message, Measurement):
+            trial.reported.append(time.monotonic())
             measured = replace(message, memory_bytes=trial.memory_bytes or None)
             self._answer(trial, self._brain.observe(trial.suggestion.job, measured))
         return True
@@ -267,6 +279,8 @@ class _Session:
         now, limit = time.monotonic(), self._resources.seconds
         if trial.outcome is None and limit is not None and now - trial.began > limit:
             self._end(trial, _Stop(Cause.TIMEOUT, f"ran longer than {limit:g} s, which is what a trial may"))
+        if trial.outcome is None and trial.term_at is None and trial.kill_at is None:
+            self._end_if_silent(trial)
         if now - trial.sampled > _SAMPLE_SECONDS and now - trial.began > _SAMPLE_SECONDS / 2:
             trial.sampled = now
             self._sample(trial)
@@ -277,6 +291,14 @@ class _Session:
             trial.term_at, trial.kill_at = None, now + self._resources.grace_seconds
         if trial.kill_at is not None and now > trial.kill_at:
             _signal_group(trial.pid, signal.SIGKILL)
+
+    def _end_if_silent(self, trial: _Running) -> None:
+        """Ends a trial that makes no progress. One that has been told to stop may clean up in silence."""
+        if _silence(trial, self._resources) is None:
+            return
+        self._drain(trial)  # we may have been busy ourselves, and its report waits
+        if why := _silence(trial, self._resources):
+            self._end(trial, _Stop(Cause.STALLED, why))
 
     def _sample(self, trial: _Running) -> None:
         if trial.pid is None:
@@ -299,6 +321,23 @@ class _Session:
         if trial.stop is None and trial.outcome is None:
             trial.stop = stop
             trial.term_at = time.monotonic()
+
+
+def _silence(trial: _Running, resources: Resources) -> str | None:
+    """Why a trial has been silent for too long; None where it has not."""
+    now = time.monotonic()
+    setup, stall = resources.setup_seconds, resources.stall_seconds
+    if not trial.reported:
+        silent = setup is not None and now - trial.began > setup
+        return f"reported nothing in its first {setup:g} s" if silent else None
+    if stall is None:
+        return None
+    intervals = [b - a for a, b in pairwise(trial.reported)]
+    usual = median(intervals or [trial.reported[0] - trial.began])
+    limit = max(stall, _STALL_INTERVALS * usual)
+    if now - trial.reported[-1] <= limit:
+        return None
+    return f"reported nothing for {limit:.3g} s; before, a report came about every {usual:.2g} s"
 
 
 def _written(trial: _Running) -> Outcome | None:

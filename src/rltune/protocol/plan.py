@@ -106,10 +106,12 @@ class Plan:
         """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""
         searched = [r for r in records if r.purpose is not Purpose.FINAL]
         arms = [r.params for r in finalists(searched, self.objectives[0], self.finalists, exclude=self.default)]
-        if self.default is not None:
+        if self.default is not None and arms:
             arms.append(dict(self.default))
-        run = {(_key(r.params), r.seed) for r in records if r.purpose is Purpose.FINAL}
-        for index in range(self.final_seeds if arms else 0):
+        finals = [r for r in originals(records) if r.purpose is Purpose.FINAL]
+        run = {(_key(r.params), r.seed) for r in finals}
+        # A value that the study cannot hold comes back as another one: what was asked for counts, not what it became.
+        for index in range(self.final_seeds if len(finals) < len(arms) * self.final_seeds else 0):
             for params in arms:
                 seed = self.seeds.select(index)
                 if (_key(params), seed) not in run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 
@@ -18,9 +19,11 @@ class SeedLedger:
 
     Attributes:
         first: The first seed of the first pool; below 2^30, so that seeds stay 32-bit integers.
+        taken: Seeds of an earlier study whose trials this one knows: none of them would be fresh.
     """
 
     first: int
+    taken: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, study_seed: int) -> SeedLedger:
@@ -43,4 +46,5 @@ class SeedLedger:
         return {name: {"first": self.first + pool, "stride": len(_POOLS)} for pool, name in enumerate(_POOLS)}
 
     def _seed(self, pool: int, index: int) -> int:
-        return self.first + pool + len(_POOLS) * index
+        fresh = (seed for seed in count(self.first + pool, len(_POOLS)) if seed not in self.taken)
+        return next(islice(fresh, index, None))

@@ -32,7 +32,7 @@ class ParetoPruning:
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self._objectives = tuple(objectives)
-        self._points: dict[int, dict[int, tuple[float, ...]]] = {}  # losses, by step and trial
+        self._steps: dict[int, _Step] = {}
         self._shares: dict[int, dict[int, float]] = {}  # as they were when the step was measured, by trial and step
 
     def note(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
@@ -40,9 +40,10 @@ class ParetoPruning:
         values = [metrics.get(o.metric) for o in self._objectives]
         if any(value is None for value in values):
             return False
-        losses = tuple(o.standing(value).loss for o, value in zip(self._objectives, values, strict=True))
-        self._points.setdefault(step, {})[number] = losses
-        self._shares.setdefault(number, {})[step] = dominated_shares(self._points[step])[number]
+        losses = [o.standing(value).loss for o, value in zip(self._objectives, values, strict=True)]
+        at_step = self._steps.setdefault(step, _Step(len(losses)))
+        at_step.add(number, losses)
+        self._shares.setdefault(number, {})[step] = at_step.share(number)
         return True
 
     def should_prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -55,21 +56,38 @@ class ParetoPruning:
         if trial.number not in self._shares:
             return False
         step = max(self._shares[trial.number])
-        seen = _Seen(self._shares, step, dominated_shares(self._points[step]))
+        seen = _Seen(self._shares, step, self._steps[step])
         return study.pruner.prune(study_on(study, _OneObjective(study._storage, seen)), seen.of(trial))
 
 
-def dominated_shares(points: Mapping[int, Sequence[float]]) -> dict[int, float]:
-    """The share of the other points that dominate each: 0 for the Pareto front; 0 where there is no other.
+class _Step:
+    """All trials that were measured at one step, and by how many others each is dominated. Adding one costs O(n)."""
 
-    Args:
-        points: Losses, all of one length, by trial; infinite where a value is missing or no number.
-    """
-    losses = np.array(list(points.values()), dtype=float)  # (n points, n objectives)
-    a, b = losses[:, None, :], losses[None, :, :]
-    dominates = (a <= b).all(axis=2) & (a < b).any(axis=2)
-    shares = dominates.sum(axis=0) / max(1, len(points) - 1)
-    return dict(zip(points, shares.tolist(), strict=True))
+    def __init__(self, n_objectives: int) -> None:
+        self._place: dict[int, int] = {}
+        self._losses = np.empty((8, n_objectives))  # rows beyond the last trial's are not in use
+        self._dominated_by = np.zeros(8, dtype=int)
+
+    def add(self, number: int, losses: Sequence[float]) -> None:
+        """Losses are infinite where a value is no number. A trial that measures a step again keeps its first values."""
+        if number in self._place:
+            return
+        n = len(self._place)
+        if n == len(self._losses):
+            self._losses = np.concatenate([self._losses, np.empty_like(self._losses)])
+            self._dominated_by = np.concatenate([self._dominated_by, np.zeros_like(self._dominated_by)])
+        new, others = np.asarray(losses, dtype=float), self._losses[:n]
+        self._dominated_by[:n] += (new <= others).all(axis=1) & (new < others).any(axis=1)
+        self._dominated_by[n] = np.sum((others <= new).all(axis=1) & (others < new).any(axis=1))
+        self._losses[n] = new
+        self._place[number] = n
+
+    def share(self, number: int) -> float:
+        """Of the other trials, those that dominate this one; 0 where there is no other."""
+        return float(self._dominated_by[self._place[number]]) / max(1, len(self._place) - 1)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._place
 
 
 @dataclass(frozen=True)
@@ -79,18 +97,18 @@ class _Seen:
     Attributes:
         shares: By trial and step, as they were when the step was measured.
         step: At which a trial is judged.
-        now: The shares at that step among all trials that have come there since.
+        now: That step, with all trials that have come there since.
     """
 
     shares: Mapping[int, Mapping[int, float]]
     step: int
-    now: Mapping[int, float]
+    now: _Step
 
     def of(self, trial: FrozenTrial) -> FrozenTrial:
         """The trial with its shares as its intermediate values."""
         own = dict(self.shares.get(trial.number, {}))
         if trial.number in self.now:
-            own[self.step] = self.now[trial.number]
+            own[self.step] = self.now.share(trial.number)
         shown = copy.copy(trial)
         shown.intermediate_values = own
         return shown

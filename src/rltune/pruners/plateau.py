@@ -37,11 +37,7 @@ def on_plateau(curve: Mapping[int, float], patience: int, *, maximize: bool = Fa
 
 
 class PlateauPruner(BasePruner):
-    """Ends a trial whose own curve has not improved for `patience` reports.
-
-    In a study with several objectives it goes by the first; Optuna's `Trial.report` refuses there, so a tuner calls
-    `on_plateau` with its own curve instead.
-    """
+    """Ends a trial whose own curve has not improved for `patience` reports; of one objective, and not over folds."""
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
         problems = []
@@ -55,5 +51,5 @@ class PlateauPruner(BasePruner):
         self.min_delta = min_delta
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        maximize = study.directions[0] == StudyDirection.MAXIMIZE
+        maximize = study.direction == StudyDirection.MAXIMIZE
         return on_plateau(trial.intermediate_values, self.patience, maximize=maximize, min_delta=self.min_delta)

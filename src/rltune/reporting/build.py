@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rltune.analysis.advice import after
 from rltune.analysis.effects import effects
 from rltune.analysis.efficiency import efficiency
-from rltune.analysis.failures import failures, misses, stops
+from rltune.analysis.failures import failures, misses, shadows, stops
 from rltune.analysis.history import history
 from rltune.analysis.importance import importance
 from rltune.analysis.metric import by_metric
@@ -73,6 +73,7 @@ def build_report(
         efficiency=efficiency(ours, workers),
         failures=failures(ours),
         stops=stops(ours),
+        shadows=shadows(own(seen), objective),
         misses=misses(ours),
         advice=tuple(after(space, seen, objective, shares.fanova)),
     )

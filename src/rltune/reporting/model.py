@@ -10,7 +10,7 @@ from typing import Any
 from rltune.analysis.advice import Advice
 from rltune.analysis.effects import Effect
 from rltune.analysis.efficiency import Efficiency
-from rltune.analysis.failures import Failure, Miss, Stop
+from rltune.analysis.failures import Failure, Miss, Shadow, Stop
 from rltune.analysis.history import History
 from rltune.analysis.importance import Importance
 from rltune.analysis.noise import Noise
@@ -42,6 +42,7 @@ class Report:
         efficiency: How well the workers were used.
         failures: Failed trials by cause.
         stops: Trials that were stopped early, by rule.
+        shadows: Trials that guards in shadow mode would have ended, by guard.
         misses: Constraints that complete trials missed.
         advice: What to change before the next study.
     """
@@ -63,6 +64,7 @@ class Report:
     efficiency: Efficiency
     failures: tuple[Failure, ...]
     stops: tuple[Stop, ...]
+    shadows: tuple[Shadow, ...]
     misses: tuple[Miss, ...]
     advice: tuple[Advice, ...]
 

@@ -21,7 +21,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from rltune.errors import SpaceError
-from rltune.records import ordinal
+from rltune.records import n_earlier, ordinal
 from rltune.space import Parameter, SearchSpace
 
 
@@ -58,8 +58,9 @@ class SpaceSampler(BaseSampler, ABC):
         return np.random.default_rng(self.entropy(study, trial, stream))
 
     def entropy(self, study: Study, trial: FrozenTrial, stream: int = 0) -> SeedSequence:
-        """What `generator` starts from."""
-        return SeedSequence([self.seed, ordinal(study, trial), stream])
+        """What `generator` starts from; in a study that knows an earlier one of the same seed, something else."""
+        earlier = n_earlier(study)
+        return SeedSequence([self.seed, ordinal(study, trial), stream, *([earlier] if earlier else [])])
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """Every parameter that is no constant, active or not."""

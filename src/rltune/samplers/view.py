@@ -17,8 +17,16 @@ _CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
 _UNREPAIRED = ":relative_params:"  # Optuna's TPE and GP note the whole draw, for others that ask at the same moment
 
 
-_BAD_REGION = (Cause.DIVERGED, Cause.COLLAPSED, Cause.OUT_OF_MEMORY, Cause.TIMEOUT)
-"""Failures that the configuration is to blame for; an error in the code or a lost machine says nothing about it."""
+_BAD_REGION = (
+    Cause.DIVERGED,
+    Cause.COLLAPSED,
+    Cause.NO_SIGNAL,
+    Cause.REWARD_HACKING,
+    Cause.OUT_OF_MEMORY,
+    Cause.TIMEOUT,
+)
+"""Failures that the configuration is to blame for; an error in the code, a lost or stalled machine, and weights
+that were not synchronised say nothing about it."""
 
 
 class StudyView:

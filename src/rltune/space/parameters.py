@@ -105,6 +105,7 @@ class Float:
 
     @property
     def n_values(self) -> int | None:
+        """How many values there are; None for a continuous range."""
         if self.step is not None:
             return self._n_steps() + 1
         return 1 if self.low == self.high else None
@@ -120,6 +121,7 @@ class Float:
 
     @property
     def n_grid_points(self) -> int | None:
+        """How many a grid search takes; None where that is undecided."""
         if self.n_points is None or self.n_values is not None:
             return self.n_values
         return self.n_points + (self.zero is not None)
@@ -135,6 +137,7 @@ class Float:
         return points if self.zero is None else [0.0, *points]
 
     def from_unit(self, u: float) -> float:
+        """The value at a place of the unit interval, from 0 to 1; `to_unit` leads back."""
         n = self.n_values
         if n is not None:
             return self.value_at(min(int(u * n), n - 1))
@@ -150,6 +153,7 @@ class Float:
         return min(max(self.low + u * (self.high - self.low), self.low), self.high)
 
     def to_unit(self, value: float) -> float:
+        """The place of a value in the unit interval."""
         n = self.n_values
         if n is not None:
             return (self._index(value) + 0.5) / n
@@ -182,6 +186,7 @@ class Float:
         return self.value_at(self._index(number)) if on_step else number
 
     def contains(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         if self.zero is not None and value == 0.0:
@@ -194,6 +199,7 @@ class Float:
         return abs(steps - round(steps)) < TOLERANCE and round(steps) <= self._n_steps()
 
     def describe(self) -> str:
+        """For a person."""
         zero = "" if self.zero is None else "0, or "
         return zero + _describe_range(self.low, self.high, self.log, self.step)
 
@@ -237,16 +243,20 @@ class Int:
 
     @property
     def n_values(self) -> int:
+        """How many values there are."""
         return (self.high - self.low) // self.step + 1
 
     def value_at(self, index: int) -> int:
+        """The value `index` steps above `low`."""
         return self.low + index * self.step
 
     @property
     def n_grid_points(self) -> int:
+        """How many a grid search takes."""
         return len(self.grid_points())
 
     def grid_points(self) -> Sequence[int]:
+        """What a grid search takes, in rising order."""
         if self.n_points is None or self.n_points >= self.n_values:
             return range(self.low, self.high + 1, self.step)
         if not self.log:
@@ -259,12 +269,14 @@ class Int:
         return math.log(self.low - 0.5), math.log(self.high + 0.5)
 
     def from_unit(self, u: float) -> int:
+        """The value at a place of the unit interval, from 0 to 1; `to_unit` leads back."""
         if not self.log:
             return self.value_at(min(int(u * self.n_values), self.n_values - 1))
         low, high = self._log_ends()
         return min(max(round(math.exp(low + u * (high - low))), self.low), self.high)
 
     def to_unit(self, value: int) -> float:
+        """The place of a value in the unit interval."""
         if not self.log:
             return ((value - self.low) // self.step + 0.5) / self.n_values
         low, high = self._log_ends()
@@ -283,14 +295,17 @@ class Int:
         return number
 
     def contains(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def to_journal(self, value: int) -> int:
+        """The value itself; see `Float.to_journal`."""
         return value
 
     def describe(self) -> str:
+        """For a person."""
         return _describe_range(self.low, self.high, self.log, None if self.step == 1 else self.step)
 
 
@@ -324,22 +339,28 @@ class Categorical:
 
     @property
     def n_values(self) -> int:
+        """How many values there are."""
         return len(self.choices)
 
     def value_at(self, index: int) -> Scalar:
+        """The choice of that index."""
         return self.choices[index]
 
     @property
     def n_grid_points(self) -> int:
+        """How many a grid search takes."""
         return len(self.choices)
 
     def grid_points(self) -> Sequence[Scalar]:
+        """What a grid search takes: every choice."""
         return self.choices
 
     def from_unit(self, u: float) -> Scalar:
+        """The choice at a place of the unit interval, from 0 to 1; `to_unit` leads back."""
         return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
 
     def to_unit(self, value: Scalar) -> float:
+        """The place of a choice in the unit interval: the middle of its share."""
         return (self._index(value) + 0.5) / len(self.choices)
 
     def _index(self, value: Scalar) -> int:
@@ -358,12 +379,15 @@ class Categorical:
         return self.choices[self._index(plain(value))]
 
     def contains(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
         return any(same(choice, value) for choice in self.choices)
 
     def to_journal(self, value: Scalar) -> Scalar:
+        """The value itself; see `Float.to_journal`."""
         return value
 
     def describe(self) -> str:
+        """For a person."""
         return listed(self.choices)
 
 

@@ -148,6 +148,13 @@ def _hang(*_: object) -> None:
     time.sleep(600)
 
 
+def _fall_silent(suggestion: Suggestion, report: Report) -> None:
+    for step in range(1, suggestion.params["steps"] + 1):
+        report(Measurement(step, {"loss": 1.0}))
+        time.sleep(float(suggestion.params.get("seconds", 0.0)))
+    time.sleep(float(suggestion.params.get("silent", 600)))
+
+
 def _hang_ignoring_term(suggestion: Suggestion, _: Report) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (suggestion.directory / "ready").touch()
@@ -203,6 +210,7 @@ _ACTIONS: dict[str, Callable[[Suggestion, Report], None]] = {
     "be_killed": _be_killed,
     "exit_silently": _exit_silently,
     "hang": _hang,
+    "fall_silent": _fall_silent,
     "hang_ignoring_term": _hang_ignoring_term,
     "leave_children": _leave_children,
     "allocate": _allocate,
@@ -306,6 +314,27 @@ class IsolatedExecutorSuite(ExecutorSuite):
         self.run(brain, workers=1, resources=Resources(seconds=2, grace_seconds=0.3))
         assert brain.outcomes[0].cause is Cause.TIMEOUT
         assert brain.outcomes[1].cause is None
+
+    @pytest.mark.parametrize("steps", [0, 3])
+    def test_a_trial_that_makes_no_progress_is_ended(self, tmp_path: Path, steps: int) -> None:
+        """Whether it never reported or has fallen silent."""
+        brain = ScriptedBrain(tmp_path, [{"do": "fall_silent", "steps": steps}, {"do": "return"}])
+        self.run(brain, workers=1, resources=Resources(setup_seconds=3, stall_seconds=1, grace_seconds=0.3))
+        assert len(brain.seen.get(0, ())) == steps
+        assert brain.outcomes[0].cause is Cause.STALLED
+        assert "reported nothing" in brain.outcomes[0].message
+        assert brain.outcomes[1].cause is None
+
+    def test_a_trial_that_reports_seldom_may_be_silent_for_longer(self, tmp_path: Path) -> None:
+        slow = {"do": "fall_silent", "steps": 3, "seconds": 0.6, "silent": 1.8}
+        brain = ScriptedBrain(tmp_path, [slow])
+        self.run(brain, resources=Resources(stall_seconds=1.2, grace_seconds=0.3))
+        assert brain.outcomes[0].cause is None
+
+    def test_silence_is_no_matter_unless_a_limit_is_set(self, tmp_path: Path) -> None:
+        brain = ScriptedBrain(tmp_path, [{"do": "fall_silent", "steps": 3, "silent": 1.5}])
+        self.run(brain, resources=Resources(setup_seconds=60, grace_seconds=0.3))
+        assert brain.outcomes[0].cause is None
 
     def test_a_trial_that_ignores_term_is_killed_when_the_study_stops(self, tmp_path: Path) -> None:
         brain = ScriptedBrain(tmp_path, [{"do": "hang_ignoring_term"}])

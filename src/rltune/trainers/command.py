@@ -22,10 +22,14 @@ from rltune.trainers.child import end_tree, explain_end, last_lines, log_tail
 from rltune.trainers.config_text import json_text, merged, overrides, unknown_keys, value_text, yaml_text
 from rltune.trainers.context import METRICS_VARIABLE
 from rltune.trainers.placeholders import OVERRIDES, fill, fill_all, names_in, problems_in
-from rltune.trainers.readers import Reader, Source
+from rltune.trainers.readers import Reader, Source, printable
 from rltune.trainers.readers.jsonl import JsonLines
 from rltune.types import Cause, Report, Suggestion
 from rltune.worker import TrialFailed
+
+_NOT_FINITE = "probability tensor contains either `inf`, `nan` or element < 0"
+"""What PyTorch says, on a CPU and on a GPU, when it is to sample from a policy that is no longer finite. A trainer that
+generates, such as TRL's, ends there before a NaN has reached any metric, so that no guard can see it."""
 
 
 class CommandFailed(TrialFailed):
@@ -54,7 +58,9 @@ class CommandTrainer:
             parameter. A word with `{overrides}` becomes one word per parameter.
         base_config: What `{config}` holds beside the parameters.
         metrics: Where else metrics are read.
-        env: Variables beyond those of rltune's own environment; placeholders are filled in.
+        env: Variables beyond those of rltune's own environment; placeholders are filled in. Since they may be secret,
+            their names alone are kept in the trial's folder.
+        public_env: More of them, kept with their values, which are taken as they are; `env` wins.
         cwd: Where it runs; placeholders are filled in. None: rltune's own working directory.
         parameters: All names in the search space, for the placeholders of those that are not always active.
         config_format: What `{config}` is written as.
@@ -72,6 +78,7 @@ class CommandTrainer:
     parameters: Sequence[str] = ()
     config_format: Literal["yaml", "json"] = "yaml"
     grace_seconds: float = 10.0
+    public_env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.argv, str):
@@ -166,7 +173,7 @@ class CommandTrainer:
         if not cwd.is_dir():
             return [Problem(("trainer", "cwd"), f"there is no folder {cwd}")]
         program = self.argv[0].replace("{python}", sys.executable)
-        if not names_in(program) and (problem := _unstartable(program, cwd, os.environ | dict(self.env))):
+        if not names_in(program) and (problem := unstartable(program, cwd, os.environ | dict(self.env))):
             return [Problem((*place, 0), problem)]
         script = self.argv[1] if len(self.argv) > 1 and Path(program).name.startswith("python") else ""
         if script.endswith(".py") and not names_in(script) and not (cwd / script).is_file():
@@ -216,7 +223,7 @@ class CommandTrainer:
             "PYTHONUNBUFFERED": 1,
         }
         theirs = {name: fill(text, values) for name, text in self.env.items()}
-        return {name: str(value) for name, value in facts.items() if value is not None} | theirs
+        return {name: str(value) for name, value in facts.items() if value is not None} | dict(self.public_env) | theirs
 
     def _write_files(
         self, suggestion: Suggestion, argv: Sequence[str], cwd: Path, variables: Mapping[str, str]
@@ -240,11 +247,11 @@ def _start(argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path) ->
                 argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a word
-            problem = _unstartable(argv[0], cwd, env) or f"`{argv[0]}` cannot be started: {error}"
+            problem = unstartable(argv[0], cwd, env) or f"`{argv[0]}` cannot be started: {error}"
             raise TrainerError(problem) from error
 
 
-def _unstartable(program: str, cwd: Path, env: Mapping[str, str]) -> str | None:
+def unstartable(program: str, cwd: Path, env: Mapping[str, str]) -> str | None:
     """Why `program` cannot be started; None where nothing is known against it."""
     if not cwd.is_dir():
         return f"`{program}` cannot be started in {cwd}: there is no such folder"
@@ -272,6 +279,9 @@ def _still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def _failure(status: int, tail: str, readers: Sequence[Reader]) -> CommandFailed:
     cause, how = explain_end(status, tail)
+    not_finite = next((line for line in tail.splitlines() if _NOT_FINITE in line), None)
+    if cause is Cause.ERROR and not_finite is not None:
+        cause, how = Cause.DIVERGED, f"diverged ({how}): {printable(not_finite.strip())}"
     shown = last_lines(tail) or "(it printed nothing)"
     return CommandFailed(cause, "\n".join([how, shown, *_skipped(readers)]), status)
 

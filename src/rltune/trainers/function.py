@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from importlib.machinery import PathFinder
@@ -54,6 +54,7 @@ class FunctionTrainer:
         data: Returns what is split into folds, for a function that takes `train_idx` and `val_idx`; likewise a callable
             or ``"package.module:name"``.
         split: Splits it.
+        repeats: How many times, each time in another way.
 
     Raises:
         TrainerError: `function` is neither a callable nor text.
@@ -68,6 +69,7 @@ class FunctionTrainer:
         search_path: Path | None = None,
         data: Function | str | None = None,
         split: Split | None = None,
+        repeats: int = 1,
     ) -> None:
         if not (callable(function) or isinstance(function, str)):
             raise TrainerError(f'a function must be callable or "package.module:name", got {function!r:.80}')
@@ -77,6 +79,7 @@ class FunctionTrainer:
         self.base_config = base_config
         self.metric_names = tuple(metric_names)
         self.split = split
+        self.repeats = repeats
 
     def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float] | None:
         """Run one trial.
@@ -110,6 +113,9 @@ class FunctionTrainer:
         function = self._function.get()
         if self._data is not None and self._samples is None and _takes_indices(function):
             self._samples = self._load_data(self._data)
+            if self.split is not None:
+                with suppress(InputError):  # `check` has said it, with its line
+                    self.split(self._samples, 0, 0)  # loads scikit-learn: once, and not in each fold's process
         return function
 
     def _load_data(self, data: _Loaded) -> Any:
@@ -148,22 +154,32 @@ class FunctionTrainer:
         return [*self._fold_problems(function, needs_folds=needs_folds), *unknown]
 
     def _fold_problems(self, function: Function, *, needs_folds: bool) -> list[Problem]:
-        place, data = ("trainer", "function"), ("evaluation", "cross_validation", "data")
-        if _takes_indices(function, needed=True) and not needs_folds:
+        if not needs_folds and _takes_indices(function, needed=True):
             message = f"{_described(function)} takes indices, which only cross-validation has"
-            return [Problem(place, message, "add evaluation.cross_validation, or give them a default")]
+            return [
+                Problem(("trainer", "function"), message, "add evaluation.cross_validation, or give them a default")
+            ]
         if not needs_folds:
             return []
-        if not {"fold", "trial", *_INDICES} & set(_recognised(function)):
-            message = f"cross-validation runs the function once per fold, but {_described(function)} takes no `fold`"
-            return [Problem(place, message, "write train(config, fold), or turn cross_validation off")]
+        first = next(self._misfits(function), None)
+        return self._split_problems(("evaluation", "cross_validation", "data")) if first is None else [first]
+
+    def _misfits(self, function: Function) -> Iterator[Problem]:
+        """What the function takes, against what cross-validation has to give it."""
+        place, folds = ("trainer", "function"), ("evaluation", "cross_validation")
+        what, taken = _described(function), set(_recognised(function))
+        if not {"fold", "trial", *_INDICES} & taken:
+            message = f"cross-validation runs the function once per fold, but {what} takes no `fold`"
+            yield Problem(place, message, "write train(config, fold), or turn cross_validation off")
+        if self.repeats > 1 and not {"repeat", "trial", *_INDICES} & taken:
+            message = f"would train the same folds {self.repeats} times: {what} takes no `repeat`"
+            yield Problem((*folds, "repeats"), message, "write train(config, fold, repeat), or remove it")
         if _takes_indices(function, needed=True) and self._data is None:
-            message = f"is missing: {_described(function)} takes indices, and nothing says of which data"
-            return [Problem(data, message, 'name a function that returns it, as in data: "train:dataset"')]
+            message = f"is missing: {what} takes indices, and nothing says of which data"
+            yield Problem((*folds, "data"), message, 'name a function that returns it, as in data: "train:dataset"')
         if self._data is not None and not _takes_indices(function):
-            message = f"does nothing: {_described(function)} takes neither `train_idx` nor `val_idx`"
-            return [Problem(data, message, "write train(config, train_idx, val_idx), or remove it")]
-        return self._split_problems(data)
+            message = f"does nothing: {what} takes neither `train_idx` nor `val_idx`"
+            yield Problem((*folds, "data"), message, "write train(config, train_idx, val_idx), or remove it")
 
     def _split_problems(self, place: Key) -> list[Problem]:
         """Whether the data can be split at all."""

@@ -24,10 +24,12 @@ from rltune.config.executor import ExecutorConfig
 from rltune.config.named import Named
 from rltune.errors import InputError, RltuneError, TrainerError
 from rltune.folder import StudyDir
+from rltune.guards import Mode, StudyGuard
 from rltune.objective import Constraint
 from rltune.space import NO_DEFAULT, Categorical, Float, Int, Parameter
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.function import FunctionTrainer
+from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.tuner import MEASURED_METRICS
 from rltune.types import Suggestion
 
@@ -115,9 +117,9 @@ def _draw(parts: Parts, folder: StudyDir, number: int, params: dict[str, Any]) -
     if evaluation.cross_validation:
         suggestion = replace(suggestion, fold=0, n_folds=evaluation.n_folds, repeat=0)
     try:
-        command = trainer.render(suggestion) if isinstance(trainer, CommandTrainer) else None
+        command = trainer.render(suggestion) if isinstance(trainer, CommandTrainer | NemoRlTrainer) else None
         return Draw(params, command, trainer.config(params))
-    except TrainerError as error:
+    except (InputError, TrainerError) as error:
         raise TrainerError(f"the configuration {params} cannot be run: {error}") from error
 
 
@@ -227,7 +229,7 @@ def _facts(parts: Parts) -> Iterator[tuple[str, str]]:
     if config.pruner.name != "none":
         yield "pruner", _named(config.pruner)
     if config.guards:
-        yield "guards", ", ".join(_named(guard) for guard in config.guards)
+        yield "guards", ", ".join(map(_guard, config.guards, parts.guards))
     if config.evaluation.cross_validation:
         yield "folds", _folds(config.evaluation.n_folds, config.evaluation.cross_validation)
     yield "plan", plan_in_words(parts)
@@ -260,6 +262,12 @@ def _named(part: Named) -> str:
     return _with_options(part.name, part.options)
 
 
+def _guard(given: Named, guard: StudyGuard) -> str:
+    """With its mode, where that ends nothing; a guard may be so without being told."""
+    mode = {"mode": guard.mode.value} if guard.mode is Mode.SHADOW else {}
+    return _with_options(given.name, given.options | mode)
+
+
 def _with_options(name: str, options: Mapping[str, Any]) -> str:
     shown = ", ".join(f"{key}: {value}" for key, value in options.items())
     return f"{name} ({shown})" if shown else name
@@ -270,6 +278,8 @@ def _trainer(parts: Parts) -> str:
     base = f", on top of {given.config}" if isinstance(given.config, str) else ""
     if given.name is not None:
         return _with_options(given.name, given.options) + base
+    if isinstance(trainer, NemoRlTrainer):
+        return f"{shlex.join([*trainer.launch, trainer.script])}, with {trainer.recipe.path}"
     if not isinstance(trainer, FunctionTrainer):
         return shlex.join(given.command or ()) + base
     try:
@@ -285,6 +295,10 @@ def _executor(executor: ExecutorConfig) -> str:
         words.append(f"{executor.gpus_per_trial:g} GPU each")
     if executor.timeout_minutes is not None:
         words.append(f"{executor.timeout_minutes:g} min each at most")
+    if executor.setup_minutes is not None:
+        words.append(f"{executor.setup_minutes:g} min to the first report at most")
+    if executor.stall_minutes is not None:
+        words.append(f"{executor.stall_minutes:g} min of silence at most")
     if executor.memory_limit is not None:
         words.append(f"{executor.memory_limit / 1e9:g} GB each at most")
     return ", ".join(words)

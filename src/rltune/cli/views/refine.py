@@ -33,12 +33,14 @@ class Next:
 
     Attributes:
         seed: Another one: the same seeds would try the winner where it was chosen.
+        split_seed: Of the folds, which stay as they are, so that trials of both studies can be compared fold by fold.
         file: Its study file.
         earlier: The folder of the study before.
     """
 
     name: str
     seed: int
+    split_seed: int
     file: Path
     earlier: Path
 
@@ -65,6 +67,9 @@ def next_text(text: str, found: Refinement, following: Next) -> str:
     _set(study, "name", following.name, 0)
     _set(study, "warm_start", following.warm_start, list(study).index("name") + 1)
     _set(study, "seed", following.seed, list(study).index("warm_start") + 1)
+    folds = study["evaluation"].get("cross_validation")
+    if isinstance(folds, CommentedMap) and folds.get("data") is not None:
+        folds.setdefault("seed", following.split_seed)
     for name, parameter in found.space.parameters.items():
         _change(study["search_space"], name, parameter)
     out = io.StringIO()

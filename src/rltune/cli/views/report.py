@@ -297,6 +297,28 @@ def _losses(report: Report) -> Iterator[RenderableType]:
             numbers = _numbers(stop.trials)
             table.add_row(w.spaced(stop.rule), str(len(stop.trials)), w.duration(stop.cost_seconds), numbers)
         yield _indented(table)
+    yield from _shadows(report)
+
+
+def _shadows(report: Report) -> Iterator[RenderableType]:
+    """What guards in shadow mode would have cost: a good value among them is a false alarm."""
+    if not report.shadows:
+        return
+    yield from _title("shadow mode", "what guards would have ended")
+    table = _table(
+        "<guard", "trials", "with a value", f"best {report.objective.metric}", "would save", "<which", "<message"
+    )
+    for shadow in report.shadows:
+        table.add_row(
+            w.spaced(shadow.guard),
+            str(len(shadow.trials)),
+            str(shadow.n_values),
+            w.number(shadow.best),
+            w.duration(shadow.saved_seconds),
+            _numbers(shadow.trials),
+            _cut(shadow.message, _MESSAGE_WIDTH),
+        )
+    yield _indented(table)
 
 
 def _missed_by(amount: float) -> str:

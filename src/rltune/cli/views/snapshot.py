@@ -100,9 +100,9 @@ class Snapshot:
 
     @property
     def phases(self) -> list[Phase]:
-        """Those of the plan, and any other that has trials."""
+        """Those of the plan, and any other that has trials; a plan that ended early has no more than was run."""
         done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished() and not _cut_short(r))
-        planned = self.plan.get("phases", {})
+        planned = {} if self.plan.get("finished") else self.plan.get("phases", {})
         phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose if p is not Purpose.EARLIER]
         return [phase for phase in phases if phase.planned]
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -41,6 +42,7 @@ def trial_text(result: Result, record: TrialRecord) -> RenderableType:
         *_section("metrics", _metrics(result, record)),
         *_folds(result, record),
         *_curve(result, record),
+        *_shadow_stops(record),
         *_ending(result, record),
         *_section("files", [(name, str(path), "") for name, path in files(result, record)]),
     )
@@ -59,7 +61,8 @@ def files(result: Result, record: TrialRecord) -> list[tuple[str, Path]]:
         "result": folder.result,
         "checkpoints": folder.checkpoints,
     }
-    return [(name, path) for name, path in known.items() if path.exists()]
+    logs = {f"log of {fold.path.name}": fold.log for fold in folder.folds()}
+    return [(name, path) for name, path in (known | logs).items() if path.exists()]
 
 
 def _facts(result: Result, record: TrialRecord) -> Iterator[tuple[str, str, str]]:
@@ -128,8 +131,9 @@ def _folds(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
     names = sorted({n for row in by_fold.values() for n in row}, key=lambda n: (n not in first, n))
     shown = names[: max(_FOLD_METRICS, len(first))]
     rows = [(str(fold), [by_fold[fold].get(n) for n in shown]) for fold in sorted(by_fold)]
-    rows.append(("mean", [record.metrics.get(n) for n in shown]))
-    rows.append(("sd", [record.metrics.get(f"{n}{_FOLD_SD}") for n in shown]))
+    columns = [[row[n] for row in by_fold.values() if n in row] for n in shown]
+    rows.append(("mean", [fmean(column) for column in columns]))
+    rows.append(("sd", [stdev(column) if len(column) > 1 else None for column in columns]))
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("fold", style="dim")
     for name in shown:
@@ -181,6 +185,17 @@ def _measured(result: Result, record: TrialRecord) -> dict[int, float]:
     except (OSError, KeyError, TypeError, AttributeError):  # a file that something else wrote in
         return {}
     return {m.step: m.metrics[metric] for m in measurements if metric in m.metrics}
+
+
+def _shadow_stops(record: TrialRecord) -> Iterator[RenderableType]:
+    """What guards in shadow mode would have done."""
+    if not record.shadow_stops:
+        return
+    yield ""
+    yield Text.assemble(("shadow mode", "bold"), ("  guards that would have ended it", "dim"))
+    yield _table([(stop.guard, f"step {stop.step}, {w.spaced(stop.cause.value)}", "") for stop in record.shadow_stops])
+    for message in dict.fromkeys(stop.message for stop in record.shadow_stops):
+        yield Padding(Text(message, "dim"), (0, 0, 0, 2))
 
 
 def _ending(result: Result, record: TrialRecord) -> Iterator[RenderableType]:

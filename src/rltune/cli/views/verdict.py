@@ -20,11 +20,11 @@ from rltune.cli.views.as_json import resolved
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
-from rltune.records import TrialRecord
+from rltune.records import TrialRecord, effective, own
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
 from rltune.trainers.config_text import overrides
-from rltune.types import Cause
+from rltune.types import Cause, Purpose
 
 _LOG_LINES = 10
 _FAILED_SHOWN = 2
@@ -76,7 +76,7 @@ def verdict_lines(result: Result) -> list[RenderableType]:
     """What to ship, with the numbers behind it."""
     verdict = result.verdict
     if verdict is None or (verdict.winner is None and verdict.baseline is None):
-        return list(_single_run(result))
+        return list(_nothing_better(result) if _is_done_without_finalists(result) else _single_run(result))
     return list(_comparison(result, verdict))
 
 
@@ -130,10 +130,21 @@ def _decision(verdict: Verdict) -> Text:
     return Text.assemble(keep, f": the gain is {ratio:.2g} standard errors, which may be luck")
 
 
+def _is_done_without_finalists(result: Result) -> bool:
+    planned = result.plan.get("phases", {}).get("final", 0)
+    return bool(planned and result.plan.get("finished") and result.best and result.best.purpose is Purpose.BASELINE)
+
+
+def _nothing_better(result: Result) -> Iterator[RenderableType]:
+    assert result.best is not None
+    yield Text.assemble(("keep your default", "bold yellow"), ": no other configuration has come to a value of its own")
+    yield values(result, result.best)
+
+
 def _single_run(result: Result) -> Iterator[RenderableType]:
     best = result.best
     assert best is not None
-    scored = sum(r.value is not None for r in result.records)
+    scored = sum(r.state is TrialState.COMPLETE for r in effective(own(result.records)))
     yield Text.assemble(("best", "bold"), f" of {w.count(scored, 'single run')}, trial {best.number}")
     yield values(result, best)
     yield Text(_caveat(result), "yellow")

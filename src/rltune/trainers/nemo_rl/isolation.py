@@ -1,0 +1,292 @@
+"""What keeps trials of NeMo RL that run side by side out of each other's way, and what is left of one at its end.
+
+- Checkpoints: a start continues the newest `step_N` in its checkpoint folder, whoever wrote it. So each trial has its
+  own, and one that holds something already is refused unless the trial is told to go on from there.
+- Logs: a folder a trial. TensorBoard is on, since a run leaves no series of metrics without it; Weights & Biases stays
+  on only where it can log in, or it would wait for somebody to type a key.
+- Ray: a start that finds a cluster joins it and dies with it. ``RAY_ADDRESS=local`` always starts a private one, and a
+  temp folder of its own keeps other starts from finding that. Nothing here ever calls `ray stop`, which ends every
+  Ray process of the user on the machine.
+- Ports: the recipe's range of master ports is cut into blocks, one a trial, in turn.
+- Warm-up: the first start on a machine builds the environments of NeMo RL's workers, which is not safe to do twice at
+  once; so one trial runs alone until its first step.
+
+TMPDIR is left as it is: caches of compiled kernels lie below it, and trials are meant to share those.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import math
+import netrc
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from rltune.errors import TrainerError
+from rltune.folder import TrialDir, read_json
+from rltune.trainers.nemo_rl.recipe import Recipe
+from rltune.types import Suggestion
+
+CHECKPOINT_DIR = "checkpointing.checkpoint_dir"
+LOG_DIR = "logger.log_dir"
+LOGS = "logs"
+"""The folder of NeMo RL's own logs, below the trial's."""
+
+_PORT_LOW, _PORT_HIGH = "cluster.master_port_range_low", "cluster.master_port_range_high"
+_PORT_BLOCKS = 16
+"""Trials that run at once have numbers close together; sixteen of them meet no port twice."""
+
+_POLL_SECONDS = 0.2
+
+OWNED: Mapping[str, str] = {
+    CHECKPOINT_DIR: "a folder of its own in each trial's",
+    LOG_DIR: "a folder of its own in each trial's",
+    "logger.tensorboard_enabled": "true: metrics are read there",
+    _PORT_LOW: "a block of its own for each trial",
+    _PORT_HIGH: "a block of its own for each trial",
+}
+"""Keys that rltune sets in every trial, each with what it sets."""
+
+
+def settings(recipe: Recipe, suggestion: Suggestion, env: Mapping[str, str]) -> dict[str, Any]:
+    """The keys of the recipe that keep one trial to itself, with their values.
+
+    Args:
+        recipe: With everything else of the trial set in it.
+        suggestion: The trial; its folder need not exist yet.
+        env: The environment that it will run in.
+    """
+    directory = suggestion.directory.absolute()
+    found = {
+        CHECKPOINT_DIR: str(TrialDir(directory).checkpoints),
+        LOG_DIR: str(directory / LOGS),
+        "logger.tensorboard_enabled": True,
+    }
+    return found | _ports(recipe, suggestion.number) | _loggers(recipe, directory, env)
+
+
+def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str, str]:
+    """Variables that keep one trial to itself, beyond those that the study file sets.
+
+    On several nodes the cluster is there before the trial, so Ray is left alone.
+
+    Args:
+        recipe: Says how many nodes there are.
+        temp: The trial's short temp folder; see `short_folder`.
+        given: The names of variables that the study file sets, which stay as they are.
+    """
+    own = {"HF_MODULES_CACHE": str(temp / "hf_modules")}
+    if int(recipe.get("cluster.num_nodes") or 1) == 1:
+        own |= {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(temp)}
+    return {name: value for name, value in own.items() if name not in given}
+
+
+def short_folder() -> Path:
+    """A new temp folder whose name is short: the path of Ray's sockets below it may have 107 characters."""
+    return Path(tempfile.mkdtemp(prefix="rl-", dir="/tmp"))  # TMPDIR may be long
+
+
+def port_block(low: int, high: int, number: int) -> tuple[int, int]:
+    """The ports of one trial, both ends included; the whole range where it is too small to be cut."""
+    size = (high - low + 1) // _PORT_BLOCKS
+    if size < 1:
+        return low, high
+    begin = low + size * (number % _PORT_BLOCKS)
+    return begin, begin + size - 1
+
+
+def has_wandb_login(env: Mapping[str, str]) -> bool:
+    """Whether Weights & Biases would log in, or needs no login, without asking anybody."""
+    if env.get("WANDB_API_KEY") or env.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return True
+    file = Path(env.get("NETRC") or Path.home() / ".netrc").expanduser()
+    host = urlsplit(env.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(file).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _ports(recipe: Recipe, number: int) -> dict[str, Any]:
+    low, high = recipe.get(_PORT_LOW), recipe.get(_PORT_HIGH)
+    if not (isinstance(low, int) and isinstance(high, int)):
+        return {}
+    begin, end = port_block(low, high, number)
+    return {_PORT_LOW: begin, _PORT_HIGH: end}
+
+
+def _loggers(recipe: Recipe, directory: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    """A name of its own for each trial, wherever a service keeps runs by their name."""
+    study, trial = directory.parent.parent.name, directory.name
+    found: dict[str, Any] = {}
+    if recipe.get("logger.wandb_enabled") is True and not has_wandb_login(env):
+        found["logger.wandb_enabled"] = False
+    elif recipe.get("logger.wandb_enabled") is True:
+        group = recipe.get("logger.wandb.group") or study
+        found |= {"logger.wandb.name": f"{study}-{trial}", "logger.wandb.group": group}
+    if recipe.get("logger.swanlab_enabled") is True:
+        found["logger.swanlab.name"] = f"{study}-{trial}"
+    if recipe.get("logger.mlflow_enabled") is True:
+        found["logger.mlflow.run_name"] = f"{study}-{trial}"
+    return found
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def step_of(folder: Path) -> int | None:
+    """N of a checkpoint's folder `step_N`; None for any other."""
+    match = re.fullmatch(r"step_(\d+)", folder.name)
+    return int(match[1]) if match else None
+
+
+def steps_in(checkpoints: Path) -> dict[int, Path]:
+    """The finished checkpoints in a folder, the oldest first."""
+    found = {step: folder for folder in _entries(checkpoints) if (step := step_of(folder)) is not None}
+    return dict(sorted(found.items()))
+
+
+def prepare_checkpoints(checkpoints: Path, resume_from: Path | None) -> None:
+    """Makes the trial's checkpoint folder hold what it is to start from, and nothing else that NeMo RL would take.
+
+    A checkpoint of another trial is linked in, file by file, or copied where that is not possible; it stays as it is.
+
+    Raises:
+        TrainerError: The folder holds checkpoints that nobody asked to go on from, or later ones than asked for;
+            `resume_from` is no checkpoint.
+    """
+    present = _entries(checkpoints)
+    if resume_from is None:
+        if present:
+            raise TrainerError(
+                f"{checkpoints} is not empty ({present[0].name}), and NeMo RL would silently go on from what it finds "
+                "there; move it away, or start from it with `resume_from`"
+            )
+        return
+    step = step_of(resume_from)
+    if step is None or not resume_from.is_dir():
+        raise TrainerError(f"cannot resume from {resume_from}: it must be the folder of a checkpoint, as in step_100")
+    later = [each for each in steps_in(checkpoints) if each > step]
+    if later:
+        raise TrainerError(
+            f"cannot resume from {resume_from}: {checkpoints} also holds step_{later[-1]}, which NeMo RL would take "
+            "instead; move the later ones away, or resume from the last"
+        )
+    if resume_from.absolute().parent != checkpoints.absolute():
+        _link_in(resume_from, checkpoints / resume_from.name)
+
+
+def _link_in(source: Path, target: Path) -> None:
+    if target.exists():
+        raise TrainerError(f"cannot resume from {source}: {target} is there already; move one of them away")
+    beside = target.with_name(f"tmp_{target.name}")  # as NeMo RL calls what is not finished, and removes
+    shutil.copytree(source, beside, symlinks=True, copy_function=_link_or_copy)
+    beside.rename(target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
+def tidy(trial: Path, keep: str, *, higher_is_better: bool, metric: str | None) -> list[str]:
+    """Removes what an ended trial need not keep; what lies outside its folder is never touched.
+
+    Args:
+        trial: The trial's folder.
+        keep: `all` keeps everything; `best` the checkpoint with the best value of `metric`, the last one where none
+            has a value; `none` no checkpoint. Both also drop the rollouts of every step (`train_data_step*.jsonl`),
+            which grow to gigabytes and cannot be turned off.
+        higher_is_better: Which value is the best.
+        metric: What checkpoints are ranked by, as the recipe names it: `val:accuracy`.
+
+    Returns:
+        What was removed, a line each, for the trial's log.
+    """
+    if keep == "all":
+        return []
+    checkpoints = TrialDir(trial).checkpoints
+    kept = best_step(checkpoints, higher_is_better=higher_is_better, metric=metric) if keep == "best" else None
+    gone = [folder for folder in _entries(checkpoints) if folder.is_dir() and folder != kept]
+    gone = [folder for folder in gone if folder.name.startswith(("step_", "tmp_step_"))]
+    rollouts = sorted((trial / LOGS).glob("exp_*/train_data_step*.jsonl"))
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True) if not folder.is_symlink() else folder.unlink()
+    for file in rollouts:
+        file.unlink(missing_ok=True)
+    removed = [f"removed {len(gone)} checkpoints, kept {kept.name if kept else 'none'}"] if gone else []
+    return removed + ([f"removed the rollouts of {len(rollouts)} steps"] if rollouts else [])
+
+
+def best_step(checkpoints: Path, *, higher_is_better: bool, metric: str | None) -> Path | None:
+    """The checkpoint with the best value of `metric`, the later of equal ones; the last where none has a value."""
+    scored = []
+    for step, folder in steps_in(checkpoints).items():
+        value = (read_json(folder / "training_info.json") or {}).get(metric)
+        score = float(value) if isinstance(value, int | float) else math.nan
+        known = not math.isnan(score)
+        scored.append((known, (score if higher_is_better else -score) if known else 0.0, step, folder))
+    return max(scored)[3] if scored else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+# --- warm-up ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def warm_up(trials: Path, notify: Callable[[str], None] = lambda _text: None) -> Iterator[Callable[[], None]]:
+    """Lets one trial run alone until it calls what this yields; the others wait here, with their GPUs, until then.
+
+    The lock is the kernel's on a file beside the trials' folders, so it ends with the process that has it. A trial
+    that ends without having called is followed by the next one, alone again. Where the file system has no locks, all
+    go on at once.
+
+    Args:
+        trials: The folder that the trials' folders lie in.
+        notify: Is told once that this trial waits.
+    """
+    done, opened = trials / "warm_up.done", False
+    with (trials / "warm_up.lock").open("a") as lock:
+        while not done.exists() and not (opened := _take(lock)):
+            notify("waits for the first trial of this study to take its first step (trainer.nemo_rl.warm_up)")
+            notify = _silent
+            time.sleep(_POLL_SECONDS)
+
+        def warmed() -> None:
+            if opened and not done.exists():
+                done.touch()
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        yield warmed
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+def _take(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True

@@ -1,0 +1,9 @@
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from nemo_rl.script import main
+
+if __name__ == "__main__":
+    main("distillation", Path(__file__).with_name("configs") / "distillation_math.yaml")
