@@ -19,7 +19,14 @@ from rltune.trainers.nemo_rl.constraints import SpaceRules, Violation, space_rul
 from rltune.trainers.nemo_rl.names import expand, problems, value_of
 from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
 
-OWN = sorted((Path(os.environ.get("NEMO_RL_ROOT", "/nowhere")) / "examples/configs").rglob("*.yaml"))
+CHECKOUT = Path(os.environ.get("NEMO_RL_ROOT", "/nowhere")) / "examples/configs"
+OWN = [
+    path
+    for name in ("grpo_math_1B", "grpo_math_1B_megatron", "grpo_math_8B", "prorlv2.v2", "ppo_math_1B", "dpo", "sft", "rm",
+                 "distillation_math", "recipes/llm/dapo-qwen2.5-7b.v2", "recipes/llm/grpo-deepscaler-1.5b-8K",
+                 "recipes/llm/grpo-deepscaler-1.5b-16K")
+    if (path := CHECKOUT / f"{name}.yaml").is_file()
+]  # fmt: skip
 
 # -- small recipes -----------------------------------------------------------------------------------------------------
 

@@ -204,7 +204,7 @@ def test_megatron_never_gets_a_rate_below_its_own_minimum(
     recipe = make("grpo", MEGATRON | rates | {f"{scheduler}.lr_warmup_init": today * ratios[1]})
     trial = recipe.with_overrides(expand(recipe, {"learning_rate": lr}))
     assert trial.get(f"{optimizer}.lr") == lr
-    assert 0 <= trial.get(f"{optimizer}.min_lr") <= lr * (1 + 1e-11)
+    assert 0 <= trial.get(f"{optimizer}.min_lr") <= lr
     assert trial.get(f"{optimizer}.min_lr") == pytest.approx(lr * ratios[0])
     assert trial.get(f"{scheduler}.lr_warmup_init") == pytest.approx(lr * ratios[1])
 
@@ -352,22 +352,20 @@ def test_keys_of_the_recipe_pass_as_they_are_and_in_order(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "message"),
+    ("name", "value", "message"),
     [
-        ({"learning_rate": "1e-5"}, "learning_rate: must be a number, got the text '1e-5'"),
-        ({"learning_rate": True}, "learning_rate: must be a number, got true"),
-        ({"normalize_rewards": 0.5}, "normalize_rewards: must be true or false, got 0.5"),
-        ({"clip_delta": None}, None),
+        ("learning_rate", "1e-5", "must be a number, got the text '1e-5'"),
+        ("learning_rate", True, "must be a number, got true"),
+        ("learning_rate", None, "must be a number, got null"),
+        ("normalize_rewards", 0.5, "must be true or false, got 0.5"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_before_a_gpu_finds_it(
-    make: Make, params: dict[str, Any], message: str | None
+    make: Make, name: str, value: Any, message: str
 ) -> None:
-    if message is None:
-        params, message = {"learning_rate": None}, "learning_rate: must be a number, got null"
     with pytest.raises(InputError) as error:
-        expand(make("grpo", MEGATRON), params)
-    assert str(error.value) == message
+        expand(make("grpo", MEGATRON), {name: value})
+    assert str(error.value) == f"{name}: {message}"
 
 
 def test_null_switches_off_what_stands_alone(make: Make) -> None:
@@ -390,7 +388,7 @@ def test_setting_what_the_recipe_has_changes_nothing(make: Make, kind: str, back
 def test_the_value_of_a_key_is_its_value(make: Make) -> None:
     assert value_of(make(), "policy.scheduler.2.milestones") == [50]
     assert value_of(make(), "policy.generation.val_temperature") == 1.0
-    with pytest.raises(InputError, match="did you mean `policy.generation.temperature`"):
+    with pytest.raises(InputError, match=r"did you mean `policy\.generation\.temperature`"):
         value_of(make(), "policy.generation.temprature")
 
 
@@ -517,11 +515,8 @@ def test_names_of_lora_do_nothing_where_it_is_off(make: Make, backend: dict[str,
 
 def test_a_copy_that_does_not_reach_the_advantages_is_told(make: Make) -> None:
     assert said(make(), "grpo.normalize_rewards") == []
-    cut = make("grpo", {"grpo.adv_estimator.normalize_rewards": True})
-    assert said(cut, "grpo.normalize_rewards") == [
-        "grpo.normalize_rewards: does not reach the advantages, which are computed with "
-        "`grpo.adv_estimator.normalize_rewards` (tune `normalize_rewards`)"
-    ]
+    (message,) = said(make("grpo", {"grpo.adv_estimator.normalize_rewards": True}), "grpo.normalize_rewards")
+    assert "are computed with `grpo.adv_estimator.normalize_rewards` (tune `normalize_rewards`)" in message
 
 
 def test_another_estimator_reads_no_flags(make: Make) -> None:

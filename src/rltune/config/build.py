@@ -5,10 +5,7 @@ Nothing here runs a trial or touches the study folder, so `rltune check` builds 
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +13,10 @@ from typing import Any, TypeVar
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
 
 from rltune import records as rec
-from rltune.config.load import load
+from rltune.config.earlier import Earlier, earlier_of
+from rltune.config.nemo_rl import named_values, nemo_rl_trainer, recipe_of, shared_gpus, with_rules
 from rltune.config.reader import read
 from rltune.config.schema import ProtocolConfig, StudyConfig
 from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
@@ -27,11 +24,10 @@ from rltune.evaluation.splits import Splits
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
 from rltune.guards import StudyGuard, make_guard
-from rltune.objective import Constraint, Objective
+from rltune.objective import Objective
 from rltune.protocol.plan import Plan
 from rltune.protocol.seeds import SeedLedger
 from rltune.pruners import make_pruner
-from rltune.records import TrialRecord
 from rltune.samplers import make_sampler
 from rltune.samplers.grid import GridSampler
 from rltune.space import SearchSpace
@@ -39,10 +35,6 @@ from rltune.storage import open_study
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.config_text import flattened
 from rltune.trainers.function import FunctionTrainer, put_first
-from rltune.trainers.nemo_rl.constraints import space_rules
-from rltune.trainers.nemo_rl.names import NAMES, value_of
-from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
-from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.trainers.readers import Source
 from rltune.trainers.readers.jsonl import JsonLines
 from rltune.trainers.readers.stdout import Stdout
@@ -53,29 +45,6 @@ from rltune.types import Executor, Resources
 from rltune.wording import listed
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What a study knows from an earlier one before its first trial.
-
-    Attributes:
-        folder: The earlier study's, as the study file names it.
-        trials: Those that lie in this study's search space, with this study's constraints.
-        skipped: How many others there are, by the reason.
-    """
-
-    folder: str
-    trials: tuple[TrialRecord, ...]
-    skipped: Mapping[str, int]
-
-    def __str__(self) -> str:
-        known = f"{len(self.trials)} of {len(self.trials) + sum(self.skipped.values())} trials of {self.folder}"
-        why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
-        return f"warm start: {known} are known from the start" + (f"; left out: {why}" if why else "")
-
-    def to_json(self) -> dict[str, Any]:
-        return {"folder": self.folder, "trials": len(self.trials), "skipped": dict(self.skipped)}
 
 
 @dataclass(frozen=True)
@@ -146,21 +115,21 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         InputError: With every problem found, keyed as in the study file.
     """
     put_first(base)  # where `module:Class` of any part may stand
-    recipe = _recipe(config, base)
-    config, rules = (config, ()) if recipe is None else _with_rules(config, recipe)
+    recipe = recipe_of(config, base)
+    config, rules = (config, ()) if recipe is None else with_rules(config, recipe)
     base_config = _base_config(config, base) if recipe is None else dict(recipe.values)
     known = flattened(base_config)
     if recipe is not None:
-        known |= _named_values(recipe, config.search_space)
+        known |= named_values(recipe, config.search_space)
     space = SearchSpace.from_mapping(config.search_space, config.constraints, config.derived, constants=known)
     space = space.with_defaults(known)
     evaluation, objectives = config.evaluation, config.evaluation.objectives()
-    trainer = _trainer(config, base, base_config, space) if recipe is None else _nemo_rl_trainer(config, recipe)
+    trainer = _trainer(config, base, base_config, space) if recipe is None else nemo_rl_trainer(config, recipe)
     problems = [
         *trainer.check(list(space.parameters), needs_folds=bool(evaluation.cross_validation)),
         *_unused_data(config),
         *_unmeasured(config),
-        *_shared_gpus(config),
+        *shared_gpus(config),
     ]
 
     def made(key: Key, make: Callable[[], T]) -> T | None:
@@ -188,7 +157,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
     ]
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
     planned = made((), lambda: _plan(config, space, objectives, sampler))
-    earlier = made(("warm_start",), lambda: _earlier(config, base, folder, space))
+    earlier = made(("warm_start",), lambda: earlier_of(config, base, folder, space))
     if problems or sampler is None or pruning is None or executor is None or planned is None:
         raise InputError(problems)
     return Parts(
@@ -246,73 +215,6 @@ def _trainer(config: StudyConfig, base: Path, base_config: Mapping[str, Any], sp
         parameters=[*space.parameters, *space.derived],
         grace_seconds=config.executor.grace_seconds,
     )
-
-
-def _recipe(config: StudyConfig, base: Path) -> Recipe | None:
-    """The recipe that NeMo RL is to run, with what every trial gets set in it; None for any other trainer.
-
-    Raises:
-        InputError: It cannot be read; the places are in the study file.
-        TrainerError: What reads it is not installed.
-    """
-    given = config.trainer.nemo_rl
-    if given is None:
-        return None
-    root = None if given.root is None else base / given.root
-    if root is not None and not root.is_dir():
-        raise InputError([Problem(("trainer", "nemo_rl", "root"), f"there is no folder {root}")])
-    path = Path(given.recipe)
-    if root is None or not (root / path).is_file():
-        path = base / path
-    try:
-        return load_recipe(path, root, given.overrides)
-    except InputError as error:
-        raise InputError(problem.under("trainer", "nemo_rl") for problem in error.problems) from error
-
-
-def _nemo_rl_trainer(config: StudyConfig, recipe: Recipe) -> StudyTrainer:
-    given = config.trainer.nemo_rl
-    assert given is not None
-    return NemoRlTrainer(
-        recipe,
-        overrides=given.overrides,
-        script=given.script or "",
-        launch=given.launch,
-        env=given.env,
-        horizon=config.trainer.horizon,
-        gpus_per_trial=0.0 if config.executor.name == "inline" else config.executor.gpus_per_trial,
-        hook=given.hook,
-        warm_up=given.warm_up,
-        keep_checkpoints=given.keep_checkpoints,
-        grace_seconds=config.executor.grace_seconds,
-    )
-
-
-def _with_rules(config: StudyConfig, recipe: Recipe) -> tuple[StudyConfig, tuple[str, ...]]:
-    """The study with the rules of NeMo RL that its parameters could break, and what a user should know of them."""
-    rules = space_rules(recipe, [name for name in config.search_space if isinstance(name, str)])
-    constraints = [*config.constraints, *(rule for rule in rules.constraints if rule not in config.constraints)]
-    derived = {**rules.derived, **config.derived}
-    added = [f"constraint of NeMo RL: {rule}" for rule in constraints[len(config.constraints) :]]
-    return config.model_copy(update={"constraints": tuple(constraints), "derived": derived}), (*added, *rules.notes)
-
-
-def _named_values(recipe: Recipe, space: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the recipe has today for the names in the search space, which are defaults where the file gives none."""
-    found: dict[str, Any] = {}
-    for name in space:
-        with suppress(InputError):  # a name without a place, which the trainer reports
-            found |= {name: value_of(recipe, name)} if name in NAMES else {}
-    return found
-
-
-def _shared_gpus(config: StudyConfig) -> Iterator[Problem]:
-    """NeMo RL takes every GPU that it sees, and does not wait for one that is taken."""
-    executor = config.executor
-    unmanaged = config.trainer.nemo_rl is not None and executor.name == "local" and not executor.gpus_per_trial
-    if unmanaged and executor.workers > 1:
-        message = f"is 0, so {executor.workers} trials at once would each take every GPU"
-        yield Problem(("executor", "gpus_per_trial"), message, "give the number of GPUs that the recipe needs")
 
 
 def _splits(config: StudyConfig) -> tuple[Any, Callable[[Any, int, int], tuple[Any, Any]] | None]:
@@ -391,67 +293,6 @@ def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
         gpus = None if given.gpus is None else [str(gpu) for gpu in given.gpus]
         options |= {"gpus": gpus, "warm": given.warm, "log": folder.worker_log}
     return options
-
-
-# --- the earlier study -----------------------------------------------------------------------------------------------
-
-
-def _earlier(config: StudyConfig, base: Path, folder: StudyDir, space: SearchSpace) -> Earlier | None:
-    """What to take from the study in the folder that `warm_start` names.
-
-    None too where that folder is gone and this study has begun: it keeps what it was given.
-
-    Raises:
-        InputError: There is no study, or one of other objectives.
-        FolderError: Its storage cannot be read.
-    """
-    if config.warm_start is None:
-        return None
-    old = StudyDir(base / config.warm_start)
-    if not old.study_file.exists():
-        if folder.study_file.exists():
-            return None
-        hint = "give the folder of an earlier study, relative to the study file, as in runs/my-study"
-        raise InputError([Problem((), f"there is no study in {old.path}", hint)])
-    if old.path.resolve() == folder.path.resolve():
-        message = f"{old.path} is this study's own folder"
-        raise InputError([Problem((), message, "give the study another `name`, or its folder with `--out`")])
-    before, objectives = load(old.study_file), config.evaluation.objectives()
-    if before.evaluation.objectives() != objectives:
-        message = f"{old.path} is about {_in_words(before.evaluation.objectives())}, this study {_in_words(objectives)}"
-        hint = "values of other objectives cannot be compared: leave `warm_start` out, or make them alike"
-        raise InputError([Problem((), message, hint)])
-    study = open_study(before.storage, old, before.name, [o.direction for o in objectives], create=False)
-    taken: list[TrialRecord] = []
-    skipped: Counter[str] = Counter()
-    for record in rec.effective(rec.load(study)):
-        if why := why_left_out(record, space):
-            skipped[why] += 1
-        else:
-            taken.append(_as_if_here(record, space, config.evaluation.ranges()))
-    return Earlier(config.warm_start, tuple(taken), skipped)
-
-
-def _in_words(objectives: Iterable[Objective]) -> str:
-    return " and ".join(f"`{o.metric}` ({o.direction})" for o in objectives)
-
-
-def why_left_out(record: TrialRecord, space: SearchSpace) -> str:
-    """Why a trial of another study says nothing about this space; empty where it does."""
-    if record.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        return "failed" if record.state is TrialState.FAIL else "not finished"
-    if set(record.params) != set(space.active(record.params)):
-        return "with other parameters"
-    return "" if space.is_feasible(record.params) else "outside the search space"
-
-
-def _as_if_here(record: TrialRecord, space: SearchSpace, ranges: Iterable[Constraint]) -> TrialRecord:
-    """With this space's types, and judged by this study's constraints; a metric that is not there counts as missed."""
-    missed = {
-        c.metric: c.violation(record.metrics[c.metric]) if c.metric in record.metrics else math.inf for c in ranges
-    }
-    params = {name: space.parameters[name].cast(value) for name, value in record.params.items()}
-    return replace(record, params=params, violations=missed if record.state is TrialState.COMPLETE else {})
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------

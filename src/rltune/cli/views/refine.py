@@ -18,7 +18,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from rltune.cli.views import wording as w
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.preview import parameter_range
-from rltune.config.build import why_left_out
+from rltune.config.earlier import why_left_out
 from rltune.config.reader import ROOT
 from rltune.protocol.refine import Refinement
 from rltune.records import TrialRecord, effective

@@ -448,6 +448,8 @@ def _scaled(value: float, other: float, today: float) -> float:
     if other == today or not today:
         return value
     scaled = _tidy(value * other / today)
+    if other < today:
+        scaled = min(scaled, float(value))  # Megatron refuses a minimum that rounding has lifted above its rate
     return int(scaled) if isinstance(other, int) and scaled.is_integer() else scaled
 
 
