@@ -262,6 +262,60 @@ class TestRecovery:
         assert records[3].retry_of is None
 
 
+class TestCheckpoints:
+    """A trial that told of its checkpoints goes on from the last of them, where it was cut short."""
+
+    def cut_short(self, path, checkpoint="step_2"):
+        tuner = make_tuner(path, n=1)
+        suggestion = tuner.suggest()
+        (suggestion.directory / "step_2").mkdir()
+        for step in (1, 2, 3):
+            saved = checkpoint if step == 2 else None
+            tuner.observe(suggestion.job, Measurement(step, {"loss": 10.0 - step}, 60.0 * step, saved))
+        return suggestion
+
+    def test_it_goes_on_with_what_it_had_measured_before(self, tmp_path):
+        first = self.cut_short(tmp_path)
+        seen = []
+
+        def train(suggestion):
+            seen.append(suggestion.resume_from)
+            yield Measurement(3, {"loss": 5.0}, seconds=60.0)
+
+        records = run(make_tuner(tmp_path, n=1), train)
+        assert seen == [first.directory.absolute() / "step_2"]
+        assert records[1].retry_of == 0
+        assert records[1].curve == {1: 9.0, 2: 8.0, 3: 5.0}
+        assert records[1].metrics["training_time"] == 120.0 + 60.0
+
+    def test_a_trainer_that_begins_anew_keeps_nothing_of_it(self, tmp_path):
+        self.cut_short(tmp_path)
+        tuner = make_tuner(tmp_path, n=1, value="best")
+        records = run(tuner, curve(20.0, 21.0, 22.0))
+        assert records[1].values == (20.0,)
+
+    def test_without_a_checkpoint_that_is_still_there_it_begins_anew(self, tmp_path):
+        self.cut_short(tmp_path, checkpoint="step_9")
+        seen = []
+
+        def train(suggestion):
+            seen.append(suggestion.resume_from)
+            yield Measurement(1, {"loss": 1.0})
+
+        run(make_tuner(tmp_path, n=1), train)
+        assert seen == [None]
+
+    def test_as_long_as_it_gets_further_it_is_never_given_up(self, tmp_path):
+        for step in range(1, 8):
+            tuner = make_tuner(tmp_path, n=1)
+            suggestion = tuner.suggest()
+            (suggestion.directory / f"step_{step}").mkdir()
+            tuner.observe(suggestion.job, Measurement(step, {"loss": 1.0}, checkpoint=f"step_{step}"))
+        records = rec.load(make_tuner(tmp_path, n=1).study)
+        assert [r.cause for r in records[:7]] == [Cause.LOST] * 7
+        assert records[7].retry_of == 6
+
+
 def test_a_trial_that_somebody_else_enqueued_runs_and_gets_a_seed(tmp_path):
     tuner = make_tuner(tmp_path, n=2)
     tuner.study.enqueue_trial({"x": 0.25})

@@ -26,6 +26,7 @@ class Run:
         history: What it has measured so far.
         in_shadow: Guards in shadow mode that would have.
         plateaued: It has been stopped early, on its own curve.
+        resumed_at: The step of the checkpoint that it goes on from; what was measured up to there is in its history.
     """
 
     job: int
@@ -34,6 +35,12 @@ class Run:
     history: list[Measurement] = field(default_factory=list)
     in_shadow: list[StudyGuard] = field(default_factory=list)
     plateaued: bool = False
+    resumed_at: int | None = None
+
+    def begin_anew(self) -> None:
+        """The trainer has not gone on from the checkpoint, so what was measured before it is not of this run."""
+        self.history.clear()
+        self.resumed_at = None
 
     def curve(self, metric: str) -> dict[int, float]:
         """A metric by step."""
@@ -57,6 +64,7 @@ class RunningTrial:
         queue: Folds that have not begun, in their order.
         runs: What runs of it, by job.
         folds: The metrics of each fold that has ended well.
+        noted: Steps of which the pruner knows a value.
         usage: What its ended runs have cost.
         cause, message: Why it has failed.
         shadow_stops: Where guards in shadow mode would have ended it.
@@ -72,6 +80,7 @@ class RunningTrial:
     queue: list[int] = field(default_factory=list)
     runs: dict[int, Run] = field(default_factory=dict)
     folds: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    noted: set[int] = field(default_factory=set)
     usage: Usage = field(default_factory=Usage)
     cause: Cause | None = None
     message: str = ""

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import optuna
@@ -136,6 +137,8 @@ class Tuner:
     def observe(self, job: int, measurement: Measurement) -> Decision:
         """Writes down one measurement of a run and decides whether it goes on."""
         trial, run = self._find(job)
+        if run.resumed_at is not None and measurement.step <= run.resumed_at:
+            run.begin_anew()
         measurement = self._with_measured(measurement)
         run.history.append(measurement)
         run.folder.append_measurement(measurement)
@@ -216,8 +219,9 @@ class Tuner:
         folder.path.mkdir(parents=True, exist_ok=True)
         self.on_change(record)
         if self.folding is None:
-            trial.runs[number] = Run(number, folder)
-            return Suggestion(number, trial.params, record.seed, folder.path, self.horizon)
+            run = trial.runs[number] = Run(number, folder)
+            resume_from = self._go_on(trial, run)
+            return Suggestion(number, trial.params, record.seed, folder.path, self.horizon, resume_from)
         rec.write_folding(optuna_trial, self.folding.split)
         trial.queue = self.folding.order(record.seed)
         self._take_known_folds(trial)
@@ -266,7 +270,8 @@ class Tuner:
             self._pareto.note(trial.number, measurement.step, measurement.metrics)
         elif len(self._objectives) == 1:
             value = measurement.metrics.get(self._objectives[0].metric)
-            if value is not None and math.isfinite(value):
+            if value is not None and math.isfinite(value) and measurement.step not in trial.noted:
+                trial.noted.add(measurement.step)
                 trial.trial.report(value, measurement.step)
 
     def _judge(self, trial: RunningTrial, run: Run, measurement: Measurement) -> None:
@@ -490,6 +495,42 @@ class Tuner:
         self._running[record.number] = closing
         self.finish(job, outcome)
 
+    def _go_on(self, trial: RunningTrial, run: Run) -> Path | None:
+        """Where a trial that repeats one that was cut short goes on from: the last checkpoint that it had told of.
+
+        What was measured up to there is the new trial's too, and so is its time.
+        """
+        origin = trial.record.retry_of
+        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
+            return None
+        saved = self._last_checkpoint(origin)
+        if saved is None:
+            return None
+        run.resumed_at = saved.step
+        for measurement in self.folder.trial(origin).read_metrics():
+            if measurement.step <= saved.step:
+                run.history.append(measurement)
+                self._note(trial, measurement)
+                trial.usage = Usage(measurement.seconds)
+        run.history.append(saved)
+        for measurement in run.history:
+            run.folder.append_measurement(measurement)
+        assert saved.checkpoint is not None
+        return Path(saved.checkpoint)
+
+    def _last_checkpoint(self, number: int) -> Measurement | None:
+        """The step and the place of the last checkpoint of a trial that is still there."""
+        folder = self.folder.trial(number)
+        for measurement in reversed(folder.read_metrics()):
+            if measurement.checkpoint is not None and (path := folder.path / measurement.checkpoint).exists():
+                return Measurement(measurement.step, {}, measurement.seconds, str(path.absolute()))
+        return None
+
+    def _progress(self, number: int | None) -> tuple[int, int]:
+        """How far a trial has come, in a way that another one can go on from: folds, and the step of a checkpoint."""
+        saved = None if number is None else self._last_checkpoint(number)
+        return self._n_kept(number), 0 if saved is None else saved.step
+
     def _keep_ended_folds(self, number: int) -> None:
         """Folds whose worker has left a result, while the tuner that was to take it was dead."""
         for fold in range(0 if self.folding is None else self.folding.n):
@@ -508,12 +549,12 @@ class Tuner:
     def _is_blameless(self, number: int) -> bool:
         """Whether the configuration has not been lost so often that it may be what kills its surroundings.
 
-        A loss before which a fold had ended well is none of its doing.
+        A loss before which a fold had ended well, or a checkpoint had been saved, is none of its doing.
         """
         losses, record = 0, self._records[number]
         while record.retry_of is not None:
             record = self._records[record.retry_of]
-            progressed = self._n_kept(record.number) > self._n_kept(record.retry_of)
+            progressed = self._progress(record.number) > self._progress(record.retry_of)
             losses += record.cause is Cause.LOST and not progressed  # a stop that was asked for does not count
         return losses < _MAX_RETRIES
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +55,8 @@ class Checkout:
         variables = {name: value for name, value in os.environ.items() if name not in UNSET} | VARIABLES | (env or {})
         words = [sys.executable, f"examples/{script}", "--config", str(self.root / "examples/configs" / recipe)]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | how
-        return subprocess.Popen([*words, *overrides], cwd=self.root, env=variables, **output)
+        heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+        return subprocess.Popen([*words, *overrides], cwd=self.root, env=variables, preexec_fn=heard, **output)
 
     def run(self, *overrides: str, **how: Any) -> Ended:
         """As `popen`, to its end."""

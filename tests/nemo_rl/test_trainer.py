@@ -18,7 +18,7 @@ import pytest
 
 from rltune.errors import InputError, TrainerError
 from rltune.trainers.nemo_rl.recipe import load_recipe
-from rltune.trainers.nemo_rl.trainer import EventFiles, NemoRlTrainer
+from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.types import Cause, Measurement, Outcome, Suggestion, TrialStopped
 from rltune.worker import attempt
 
@@ -319,27 +319,3 @@ class TestGoingOn:
         shutil.rmtree(checkpoint / "policy" / "optimizer")
         other = suggest({"learning_rate": 2e-5}, number=8, resume_from=checkpoint)
         assert run(make(horizon=6), other)[0] == Outcome()
-
-
-class TestEventFiles:
-    def write(self, folder: Path, step: int, **scalars: float) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        writer = EventFileWriter(str(folder / "logs" / "exp_001" / "tensorboard"))
-        values = [Summary.Value(tag=tag.replace("__", "/"), simple_value=value) for tag, value in scalars.items()]
-        writer.add_event(Event(wall_time=1.0, step=step, summary=Summary(value=values)))
-        writer.close()
-
-    def test_monitors_that_count_seconds_are_left_out(self, tmp_path: Path) -> None:
-        reader = EventFiles().open(tmp_path, tmp_path / "stdout.log")
-        self.write(tmp_path, 1, train__loss=0.5)
-        self.write(tmp_path, 900, ray__node=1.0)
-        assert reader.read(last=True) == [Measurement(1, {"train/loss": 0.5})]
-
-    def test_the_exact_channel_takes_their_place(self, tmp_path: Path) -> None:
-        reader = EventFiles().open(tmp_path, tmp_path / "stdout.log")
-        (tmp_path / "reports.jsonl").write_text('{"step": 1, "train/loss": 0.5}\n')
-        self.write(tmp_path, 1, train__loss=0.5)
-        assert reader.read(last=True) == []

@@ -56,10 +56,6 @@ class TestPlateau:
         study = optuna.create_study(direction=direction)
         assert PlateauPruner(patience=2).prune(study, trial_with([1.0, 2.0, 3.0])) is stops
 
-    def test_the_pruner_goes_by_the_first_of_several_objectives(self):
-        study = optuna.create_study(directions=["maximize", "minimize"])
-        assert PlateauPruner(patience=2).prune(study, trial_with([3.0, 2.0, 1.0]))
-
     def test_it_ends_a_real_trial(self):
         study = optuna.create_study(pruner=PlateauPruner(patience=3))
         trial = study.ask()

@@ -43,6 +43,7 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSON = "json"
+    LEDGER = "ledger"
 
 
 def status(
@@ -107,23 +108,30 @@ def _sorted(records: list[TrialRecord], result: Result, order: Order) -> list[Tr
 def export(
     study: Study = None,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="A row, or an object, for each trial.")
+        Format,
+        typer.Option(
+            "--format", "-f", help="A row, or an object, for each trial; ledger is that of NeMo RL's auto-research."
+        ),
     ] = Format.CSV,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write this file in place of stdout.", show_default=False),
     ] = None,
 ) -> None:
-    """Write every trial as CSV or JSON."""
+    """Write every trial as CSV or JSON, or as a ledger in tab-separated columns."""
     from rltune import session
     from rltune.cli.views import console
     from rltune.errors import FolderError
     from rltune.folder import explain, write_atomic
-    from rltune.reporting.files import trials_csv
+    from rltune.reporting.files import ledger_tsv, trials_csv
 
     result = session.read(study_folder(study))
     if format_ is Format.CSV:
         text = trials_csv(result.records, [str(name) for name in result.config.search_space], result.objectives)
+    elif format_ is Format.LEDGER:
+        given, launcher = result.config.trainer.nemo_rl, result.config.executor.name
+        recipe = "" if given is None else given.recipe
+        text = ledger_tsv(result.records, result.objectives[0], result.folder, recipe=recipe, launcher=launcher)
     else:
         text = console.json_text([record.to_json() for record in result.records])
     if output is None:

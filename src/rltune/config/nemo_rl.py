@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from rltune.errors import InputError, Problem
 from rltune.trainers.nemo_rl.constraints import space_rules
 from rltune.trainers.nemo_rl.names import NAMES, value_of
 from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
+from rltune.trainers.nemo_rl.resume import steps_key
 from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.trainers.registry import StudyTrainer
 
@@ -58,7 +60,12 @@ def nemo_rl_trainer(config: StudyConfig, recipe: Recipe) -> StudyTrainer:
 
 def with_rules(config: StudyConfig, recipe: Recipe) -> tuple[StudyConfig, tuple[str, ...]]:
     """The study with the rules of NeMo RL that its parameters could break, and what a user should know of them."""
-    rules = space_rules(recipe, [name for name in config.search_space if isinstance(name, str)])
+    given = config.trainer.nemo_rl
+    assert given is not None
+    tuned = [name for name in (*config.search_space, *config.derived) if isinstance(name, str)]
+    length = {steps_key(recipe): config.trainer.horizon} if config.trainer.horizon else {}
+    as_run = recipe.with_overrides({key if recipe.has(key) else f"++{key}": steps for key, steps in length.items()})
+    rules = space_rules(as_run, tuned, os.environ | given.env)
     constraints = [*config.constraints, *(rule for rule in rules.constraints if rule not in config.constraints)]
     derived = {**rules.derived, **config.derived}
     added = [f"constraint of NeMo RL: {rule}" for rule in constraints[len(config.constraints) :]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.trial import TrialState
@@ -21,6 +21,7 @@ from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
 from rltune.records import TrialRecord, effective, own
+from rltune.reporting.files import kept_recipe, recipe_words
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
 from rltune.trainers.config_text import overrides
@@ -55,13 +56,13 @@ def conclusion(result: Result, *, again: str) -> RenderableType:
 def best_text(result: Result) -> RenderableType:
     """What `best` prints: the verdict, and the configuration as a mapping and as overrides."""
     assert result.best is not None
-    return Group(*verdict_lines(result), *configuration(result, result.best))
+    against = _changed(result) if result.plan.get("default") else ()
+    return Group(*verdict_lines(result), *against, *configuration(result, result.best))
 
 
 def configuration(result: Result, record: TrialRecord) -> Iterator[RenderableType]:
     """A trial's parameters as a mapping and as overrides."""
-    texts = overrides(resolved(result, record))
-    pairs = [text.partition("=") for text in texts]
+    pairs = [text.partition("=") for text in overrides(resolved(result, record))]
     rows = [Text.assemble((f"  {name}: ", "cyan"), value) for name, _, value in pairs]
     head = Text.assemble(("parameters", "bold"), (f"  trial {record.number}", "dim"))
     yield ""
@@ -69,7 +70,16 @@ def configuration(result: Result, record: TrialRecord) -> Iterator[RenderableTyp
     yield from rows
     yield ""
     yield Text("as overrides", "bold")
-    yield verbatim(f"  {shlex.join(texts)}")
+    yield verbatim(f"  {shlex.join(override_texts(result, record))}")
+
+
+def override_texts(result: Result, record: TrialRecord) -> tuple[str, ...]:
+    """A trial's parameters as its training script takes them: for NeMo RL in keys of the recipe in the folder."""
+    given, params = result.config.trainer, resolved(result, record)
+    if given.nemo_rl is None or not isinstance(given.config, Mapping):
+        return overrides(params)
+    recipe = kept_recipe(given.nemo_rl.recipe, given.config)
+    return recipe_words(recipe, given.nemo_rl.overrides, given.horizon, params)
 
 
 def verdict_lines(result: Result) -> list[RenderableType]:

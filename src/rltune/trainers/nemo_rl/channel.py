@@ -82,6 +82,12 @@ class Channel:
         self.until = time.monotonic() + self.pause_seconds
         return True
 
+    def note(self) -> str:
+        """One line on where metrics came from, where that is not the hook."""
+        if self.exact:
+            return ""
+        return "every metric was read from event files, a step late and rounded to 32 bits: the hook told nothing"
+
 
 class ChannelReader:
     """Follows the hook's file and the event files of one run.
@@ -138,10 +144,10 @@ class ChannelReader:
         try:
             row = row_of(line)
             if "hook" in row:
-                self._channel.attached = frozenset(map(str, row["hook"]))
+                self._channel.attached |= {str(row["hook"])}
                 return None
             measurement = measurement_of(row, self._steps, "step")
-        except (TypeError, ValueError):
+        except ValueError:
             self.skipped.add(line)
             return None
         if measurement is not None:

@@ -7,8 +7,8 @@ Before that it attaches to NeMo RL in two places, without a change to its files:
 - the check for the time limit also says yes once the file named by ``RLTUNE_HOOK_STOP`` exists: the run finishes its
   step, saves a checkpoint and ends with exit status 0.
 
-The first line says what is attached: `{"hook": ["metrics", "pause"]}`. What cannot be attached is said once, on
-stderr, and the run goes on without it: nothing that goes wrong here may hurt the run.
+The first lines say what is attached: `{"hook": "metrics"}` and `{"hook": "pause"}`. What cannot be attached is said
+once, on stderr, and the run goes on without it: nothing that goes wrong here may hurt the run.
 
 This file imports the standard library only, nothing of rltune, and is written for Python 3.10 on.
 """
@@ -66,7 +66,9 @@ def as_row(metrics: Mapping[str, Any], step: Any, prefix: str | None = "", *_: A
     GPU monitors (`ray/...`) count seconds instead of steps, and are left out.
     """
     tags = {f"{prefix}/{name}" if prefix else str(name): value for name, value in metrics.items()}
-    numbers = {tag: n for tag, value in tags.items() if not tag.startswith("ray/") and (n := as_number(value)) is not None}
+    numbers = {
+        tag: n for tag, value in tags.items() if not tag.startswith("ray/") and (n := as_number(value)) is not None
+    }
     return {"step": int(step), **numbers} if numbers else None
 
 
@@ -93,13 +95,9 @@ def attach(metrics: Path, stop: Path | None, script: str) -> None:
     if _ANOTHER_PROCESS in Path(script).name:
         note(f"{script} trains in another process, where no hook reaches; metrics come from event files alone")
         return
-    done = []
-    if attempted("metrics come from event files alone", attach_logger, metrics):
-        done.append("metrics")
-    if stop is not None and attempted("the run cannot be paused", attach_timer, stop):
-        done.append("pause")
-    if done:
-        attempted("metrics come from event files alone", append, metrics, {"hook": done})
+    attempt("metrics come from event files alone", attach_logger, metrics)
+    if stop is not None:
+        attempt("the run cannot be paused", attach_timer, metrics, stop)
 
 
 def attach_logger(path: Path) -> None:
@@ -107,30 +105,34 @@ def attach_logger(path: Path) -> None:
 
     Raises:
         LookupError, ImportError: NeMo RL's logger is not what it used to be, or not there.
+        OSError: The file cannot be written.
     """
     logger = found("nemo_rl.utils.logger", "Logger", "log_metrics")
+    append(path, {"hook": "metrics"})
     original = logger.__init__
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        attempted("metrics come from event files alone", lambda: self.loggers.append(Backend(path)))
+        attempt("metrics come from event files alone", lambda: self.loggers.append(Backend(path)))
 
     logger.__init__ = init
 
 
-def attach_timer(stop: Path) -> None:
+def attach_timer(path: Path, stop: Path) -> None:
     """Every check of the time limit says yes from when `stop` exists.
 
     Raises:
         LookupError, ImportError: NeMo RL's timer is not what it used to be, or not there.
+        OSError: The file of the metrics, which is to say that a pause is possible, cannot be written.
     """
     checker = found("nemo_rl.utils.timer", "TimeoutChecker", "check_save")
+    append(path, {"hook": "pause"})
     original = checker.check_save
 
     @functools.wraps(original)
     def check_save(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(self, *args, **kwargs) or stop.exists()
+        return original(self, *args, **kwargs) or os.path.exists(stop)  # noqa: PTH110  # never raises
 
     checker.check_save = check_save
 
@@ -144,18 +146,16 @@ def found(module: str, name: str, method: str) -> Any:
     """
     kind = getattr(importlib.import_module(module), name, None)
     if not isinstance(kind, type) or not callable(getattr(kind, method, None)):
-        raise LookupError(f"{module} has no {name}.{method}")
+        raise LookupError(f"{module} has no {name}.{method}")  # noqa: TRY004  # it is missing, whatever stands there
     return kind
 
 
-def attempted(otherwise: str, do: Any, *args: Any) -> bool:
-    """Whether `do` went well; where it did not, one line says so, and what follows from it."""
+def attempt(otherwise: str, do: Any, *args: Any) -> None:
+    """Do something of the hook's own; where it fails, one line says so, and what follows from it."""
     try:
         do(*args)
     except Exception as error:  # noqa: BLE001  # NeMo RL's modules raise what they like; the script will meet it too
         note(f"not attached, so {otherwise}: {described(error)}")
-        return False
-    return True
 
 
 def described(error: BaseException) -> str:

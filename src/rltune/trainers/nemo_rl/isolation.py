@@ -47,6 +47,10 @@ _PORT_BLOCKS = 16
 
 _POLL_SECONDS = 0.2
 
+_TEMP = Path("/tmp")  # noqa: S108  # TMPDIR may be long
+_PREFIX, _IN_USE = "rl-", "rltune.lock"
+_YOUNG_SECONDS = 60.0
+
 OWNED: Mapping[str, str] = {
     CHECKPOINT_DIR: "a folder of its own in each trial's",
     LOG_DIR: "a folder of its own in each trial's",
@@ -81,7 +85,7 @@ def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str,
 
     Args:
         recipe: Says how many nodes there are.
-        temp: The trial's short temp folder; see `short_folder`.
+        temp: The trial's short temp folder; see `ray_folder`.
         given: The names of variables that the study file sets, which stay as they are.
     """
     own = {"HF_MODULES_CACHE": str(temp / "hf_modules")}
@@ -92,7 +96,36 @@ def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str,
 
 def short_folder() -> Path:
     """A new temp folder whose name is short: the path of Ray's sockets below it may have 107 characters."""
-    return Path(tempfile.mkdtemp(prefix="rl-", dir="/tmp"))  # TMPDIR may be long
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMP))
+
+
+@contextmanager
+def ray_folder() -> Iterator[Path]:
+    """Ray's temp folder for one trial, which goes with it; of a trial that was killed, with the next one's start.
+
+    It may hold gigabytes of logs. Whether a folder is still in use is told by a lock on a file in it, which the kernel
+    gives up with the process.
+    """
+    _remove_left_behind()
+    folder = short_folder()
+    try:
+        with (folder / _IN_USE).open("w") as lock:
+            _take(lock)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_behind() -> None:
+    for file in _TEMP.glob(f"{_PREFIX}*/{_IN_USE}"):
+        try:
+            if time.time() - file.stat().st_mtime < _YOUNG_SECONDS:  # it may be about to be locked
+                continue
+            with file.open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(file.parent, ignore_errors=True)
+        except OSError:  # in use, somebody else's, or gone already
+            continue
 
 
 def port_block(low: int, high: int, number: int) -> tuple[int, int]:

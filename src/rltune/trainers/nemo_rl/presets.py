@@ -23,14 +23,17 @@ from rltune.trainers.nemo_rl.constraints import space_rules, violations
 from rltune.trainers.nemo_rl.recipe import Algorithm, Recipe
 from rltune.trainers.nemo_rl.resume import steps_key
 
-TIERS: Mapping[int, int] = {1: 1, 2: 30, 3: 100}
-"""From how many trials on the knobs of a tier are tuned."""
+TIERS = (1, 30, 100)
+"""From how many trials on the knobs of a tier are tuned; the first tier is 1."""
 
 _INHERITED = 5e-6
 """The learning rate of grpo_math_1B, dpo and sft, which recipes for other models and sizes often just inherit."""
 
 _USUAL_STEPS = 300
-"""Steps of a full run where the recipe's own number is no plan but an upper limit; where 1B recipes have settled."""
+"""Steps of a full run where the recipe's own number is no plan but an upper limit."""
+
+_FEWEST_STEPS = 20
+"""No batch size leaves fewer steps of a run: a schedule and an optimizer need some."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +133,17 @@ def preset(recipe: Recipe, budget: int) -> Preset:
     Raises:
         InputError: The recipe lacks what every one of its algorithm has, such as a learning rate.
     """
-    tier = max(t for t, trials in TIERS.items() if budget >= trials or t == 1)
+    tier = sum(budget >= trials for trials in TIERS)
     horizon, why_horizon = _horizon(recipe)
-    parameters, frozen = _sorted_out(recipe, list(_KNOBS[_kind(recipe)](recipe, horizon)), tier)
+    parameters, frozen = _sorted_out(recipe, _KNOBS[_kind(recipe)](recipe, _Room(tier, horizon)), tier)
     if not parameters:
         raise InputError(names.problems(recipe, ["learning_rate"]))
     tuned = [each.name for each in parameters]
-    constraints, derived = list(_batch_rules(recipe, tuned, tier)), list(_same_samples(recipe, tuned, tier, horizon))
+    constraints, derived = list(_batch_rules(recipe, tuned)), list(_followers(recipe, tuned, horizon))
     noise, measured, error = _noise(recipe)
     overrides = (*_fixed(recipe), *measured)
-    fixed = recipe.with_overrides({each.key: each.value for each in overrides if each.on})
+    length = {} if horizon is None else {steps_key(recipe): horizon}
+    fixed = recipe.with_overrides(length | {each.key: each.value for each in overrides if each.on})
     rules = space_rules(fixed, [*tuned, *(each.key for each in derived)])
     constraints += [Setting(rule, None, "a rule of NeMo RL") for rule in rules.constraints]
     derived += [Setting(key, text, "a rule of NeMo RL: it must follow") for key, text in rules.derived.items()]
@@ -162,6 +166,14 @@ def preset(recipe: Recipe, budget: int) -> Preset:
 
 
 # -- which knobs, from which budget on ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Room:
+    """How much can be searched: the tier that the budget allows, and the steps of a run, None for whole epochs."""
+
+    tier: int
+    horizon: int | None
 
 
 @dataclass(frozen=True)
@@ -193,13 +205,13 @@ def _sorted_out(recipe: Recipe, knobs: Iterable[_Knob], tier: int) -> tuple[tupl
         elif any(_is_single(spec) for spec in knob.specs):
             why = "no other value of the usual ones is allowed by this recipe's other settings"
         elif knob.tier > tier:
-            why = f"from {TIERS[knob.tier]} trials on"
+            why = f"tuned from {TIERS[knob.tier - 1]} trials on"
         else:
             why = None
         if why is not None:
             frozen += [Frozen(name, value, why) for name, value in today.items()]
             continue
-        reasons = [knob.reason, *["together with the one above"] * (len(knob.names) - 1)]
+        reasons = [knob.reason, *[f"goes with `{knob.names[0]}`"] * (len(knob.names) - 1)]
         specs = zip(knob.names, knob.specs, reasons, strict=True)
         tuned += [Tuned(n, {**spec, "default": _default(spec, today[n])}, reason) for n, spec, reason in specs]
     return tuple(tuned), frozen
@@ -238,24 +250,29 @@ def _range(
 
 
 def _choices(recipe: Recipe, name: str, values: Iterable[Any]) -> dict[str, Any]:
-    """Choices, the recipe's own among them, without those that break a rule of NeMo RL by themselves."""
+    """Choices, the recipe's own among them."""
     today = _today(recipe, name)
-    wanted = [today, *(value for value in values if value != today and _allowed(recipe, name, value))]
-    return {"type": "categorical", "choices": sorted(wanted, key=lambda v: (v is None, v))}
+    choices = [today, *(value for value in values if value != today)]
+    return {"type": "categorical", "choices": sorted(choices, key=lambda v: (v is None, v))}
+
+
+def _allowed_choices(recipe: Recipe, name: str, values: Iterable[Any]) -> dict[str, Any]:
+    """The same, without those with which the recipe breaks a rule of NeMo RL that it keeps today."""
+    before = {violation.rule for violation in violations(recipe)}
+
+    def is_allowed(value: Any) -> bool:
+        try:
+            changed = recipe.with_overrides(names.expand(recipe, {name: value}))
+        except InputError:
+            return True  # the name has no place here, which is told in its own words
+        return all(violation.rule in before for violation in violations(changed))
+
+    return _choices(recipe, name, filter(is_allowed, values))
 
 
 def _switch(recipe: Recipe, name: str) -> dict[str, Any]:
-    return _choices(recipe, name, [True, False])
-
-
-def _allowed(recipe: Recipe, name: str, value: Any) -> bool:
-    """Whether the recipe breaks no rule with this value that it keeps without."""
-    try:
-        changed = recipe.with_overrides(names.expand(recipe, {name: value}))
-    except InputError:
-        return True  # the name has no place here, which is told in its own words
-    before = {violation.rule for violation in violations(recipe)}
-    return all(violation.rule in before for violation in violations(changed))
+    today = _today(recipe, name)
+    return _allowed_choices(recipe, name, [not today] if isinstance(today, bool) else [])
 
 
 def _today(recipe: Recipe, name: str) -> Any:
@@ -263,6 +280,11 @@ def _today(recipe: Recipe, name: str) -> Any:
         return names.value_of(recipe, name)
     except InputError:
         return None
+
+
+def _short(value: float) -> str:
+    """`5e-7`, as one writes it."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def _tidy(value: float) -> float:
@@ -304,8 +326,11 @@ def _centre(recipe: Recipe) -> tuple[float, str]:
         return 1e-6, "The recipe has no rate above 0 to search around."
     usual, why = _usual_rate(recipe)
     if today != _INHERITED or usual is None:
-        return today, f"Around the recipe's own {today:g}."
-    return usual, f"Around {usual:g}, {why}: the recipe's {today:g} is NeMo RL's default for every model of any size."
+        return today, f"Around the recipe's own {_short(today)}."
+    return (
+        usual,
+        f"Around {_short(usual)}, {why}: the recipe's {_short(today)} is NeMo RL's default, whatever the model.",
+    )
 
 
 def _usual_rate(recipe: Recipe) -> tuple[float | None, str]:
@@ -316,8 +341,8 @@ def _usual_rate(recipe: Recipe) -> tuple[float | None, str]:
     billions = model_size(str(recipe.get("policy.model_name")))
     if recipe.algorithm is not Algorithm.GRPO or billions is None:
         return None, ""
-    rate, band = (2e-6, "3B and less") if billions <= 3 else (7e-7, "7B to 9B") if billions < 30 else (5e-7, "30B on")
-    return rate, f"usual for {band}"
+    rate, band = (2e-6, "up to 3B") if billions <= 3 else (7e-7, "of 7B to 9B") if billions < 20 else (5e-7, "from 30B")
+    return rate, f"usual for models {band}"
 
 
 def _lora_rates(recipe: Recipe) -> tuple[float, float, str]:
@@ -348,7 +373,7 @@ def _kind(recipe: Recipe) -> str:
     return "dapo" if recipe.is_dapo else str(recipe.algorithm)
 
 
-def _grpo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _grpo(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
     kl = "Weight of the divergence from the reference policy. A third of the trials go without, which also frees the "
     kl += "reference model's memory and time. NeMo RL has 0.01 in 157 of 196 recipes, literature mostly 0.001."
@@ -358,9 +383,9 @@ def _grpo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
         yield _one(1, "clip_delta", _range(recipe, "clip_delta", 0.0, 0.15), clip)
     group = "At the same total, larger groups ended with the same accuracy (ScaleRL, arXiv:2510.13786: 8 to 32), but "
     group += "their cost and noise differ."
-    yield from _groups(recipe, (4, 8, 16, 32, 64), group)
+    yield _groups(recipe, (4, 8, 16, 32, 64), room, group)
     yield from _off_policy(recipe, 2)
-    yield _warmup(recipe, horizon, (0, 10, 50))
+    yield _warmup(recipe, room, (0, 10, 50))
     yield _temperature(recipe)
     yield from _optimizer(recipe)
     for key, why in _GRPO_SWITCHES:
@@ -379,18 +404,17 @@ _GRPO_SWITCHES = (
 )
 
 
-def _dapo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _dapo(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
     clip = "Moves what is reached in the end, not only how fast (ScaleRL, arXiv:2510.13786); DAPO has 0.28."
     yield _one(1, "clip_max", _range(recipe, "clip_max", 0.22, 0.40), clip)
-    group = "At the same total; DAPO has 16."
-    yield from _groups(recipe, (8, 16, 32), group)
+    yield _groups(recipe, (8, 16, 32), room, "At the same total; DAPO has 16.")
     dual = "The dual clip at negative advantages; null is none, DAPO has 10."
     yield _one(2, "clip_c", _choices(recipe, "clip_c", (3, 10, None)), dual)
     many = "How many prompts are generated for, in units of those needed: more where few have mixed rewards."
     yield _one(2, "grpo.batch_multiplier", _choices(recipe, "grpo.batch_multiplier", (1, 1.5, 2, 3)), many)
     yield from _overlong(recipe)
-    yield _warmup(recipe, horizon, (0, 10, 50))
+    yield _warmup(recipe, room, (0, 10, 50))
     yield from _off_policy(recipe, 3)
     yield from _optimizer(recipe)
 
@@ -399,7 +423,7 @@ def _overlong(recipe: Recipe) -> Iterator[_Knob]:
     shaping = "grpo.reward_shaping"
     length, longest = f"{shaping}.overlong_buffer_length", recipe.get(f"{shaping}.max_response_length")
     if isinstance(longest, int) and isinstance(recipe.get(length), int):
-        low, high = (int(math.ceil(longest * share)) for share in (0.05, 0.25))
+        low, high = (math.ceil(longest * share) for share in (0.05, 0.25))
         low, high = min(low, recipe.get(length)), max(high, recipe.get(length))
         why = f"Tokens before the end in which the penalty grows: 5 to 25 % of the longest answer, {longest}."
         yield _one(2, length, {"type": "int", "min": low, "max": high}, why)
@@ -408,7 +432,7 @@ def _overlong(recipe: Recipe) -> Iterator[_Knob]:
     yield _one(2, penalty, _range(recipe, penalty, 0.5, 1.0), why)
 
 
-def _ppo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _ppo(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
     critic = "The critic's learning rate in units of the policy's: 10 in 8 of 10 recipes."
     yield _one(1, "critic_ratio", _range(recipe, "critic_ratio", 1.0, 30.0, log=True), critic)
@@ -426,12 +450,12 @@ def _ppo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
     kl = "None in most recipes of PPO. With one, a reference model is loaded besides."
     yield _one(3, "kl_penalty", _range(recipe, "kl_penalty", 1e-4, 1e-2, log=True, zero=0.8), kl)
     yield _one(3, "clip_c", _choices(recipe, "clip_c", (3, 10)), "The dual clip at negative advantages.")
-    yield _warmup(recipe, horizon, (0, 10, 50))
+    yield _warmup(recipe, room, (0, 10, 50))
     yield _temperature(recipe)
     yield from _optimizer(recipe)
 
 
-def _dpo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _dpo(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
     if recipe.get("dpo.preference_average_log_probs") is True:
         low, high = 1.0, 10.0
@@ -443,35 +467,35 @@ def _dpo(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
     sft = "Weight of the likelihood of the chosen answer, which keeps it from falling; 0 in most recipes."
     key = "dpo.sft_loss_weight"
     yield _one(2, key, _range(recipe, key, 1e-3, 0.3, log=True, zero=0.6), sft)
-    yield _batch(recipe, 2, (32, 64, 128, 256))
-    yield _warmup(recipe, horizon, _shares(horizon, 0.0, 0.1))
+    yield _batch(recipe, 2, room, (32, 64, 128, 256))
+    yield _warmup(recipe, room, _shares(room, 0.0, 0.1))
     yield from _optimizer(recipe, decay=2)
 
 
-def _sft(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _sft(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
-    yield _batch(recipe, 1, (16, 32, 64, 128, 256, 512))
+    yield _batch(recipe, 1, room, (16, 32, 64, 128, 256, 512))
     if recipe.lora:
         rank = "The rank of the adapters; `lora_alpha` keeps its ratio to it, so that it is no second learning rate."
         yield _one(2, "lora_dim", _choices(recipe, "lora_dim", (8, 16, 32, 64, 128, 256)), rank)
-    yield _warmup(recipe, horizon, _shares(horizon, 0.0, 0.03, 0.1))
+    yield _warmup(recipe, room, _shares(room, 0.0, 0.03, 0.1))
     yield from _optimizer(recipe, decay=2)
 
 
-def _rm(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _rm(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
-    yield _batch(recipe, 1, (64, 128, 256))
-    yield _warmup(recipe, horizon, _shares(horizon, 0.0, 0.03, 0.1))
+    yield _batch(recipe, 1, room, (64, 128, 256))
+    yield _warmup(recipe, room, _shares(room, 0.0, 0.03, 0.1))
     yield from _optimizer(recipe, decay=2)
 
 
-def _distillation(recipe: Recipe, horizon: int | None) -> Iterator[_Knob]:
+def _distillation(recipe: Recipe, room: _Room) -> Iterator[_Knob]:
     yield _learning_rate(recipe)
-    yield _warmup(recipe, horizon, (0, 10, 50))
+    yield _warmup(recipe, room, (0, 10, 50))
     yield from _optimizer(recipe, decay=2)
 
 
-_KNOBS: Mapping[str, Callable[[Recipe, int | None], Iterator[_Knob]]] = {
+_KNOBS: Mapping[str, Callable[[Recipe, _Room], Iterator[_Knob]]] = {
     "grpo": _grpo,
     "dapo": _dapo,
     "ppo": _ppo,
@@ -500,15 +524,15 @@ def _optimizer(recipe: Recipe, decay: int = 3) -> Iterator[_Knob]:
     yield _one(3, "adam_beta2", _choices(recipe, "adam_beta2", (0.95, 0.98, 0.999)), why)
 
 
-def _warmup(recipe: Recipe, horizon: int | None, steps: Iterable[int]) -> _Knob:
-    wanted = [n for n in steps if horizon is None or n < horizon]
+def _warmup(recipe: Recipe, room: _Room, steps: Iterable[int]) -> _Knob:
+    wanted = [n for n in steps if room.horizon is None or n < room.horizon]
     why = "Steps of training, not updates of the weights, until the learning rate is at its peak."
     return _one(2, "warmup_steps", _choices(recipe, "warmup_steps", wanted), why)
 
 
-def _shares(horizon: int | None, *shares: float) -> list[int]:
-    """Warm-up in steps, from shares of a run; a run of whole epochs has no known length."""
-    return sorted({round((horizon or 1000) * share) for share in shares})
+def _shares(room: _Room, *shares: float) -> list[int]:
+    """Warm-up in steps, from shares of a run; one of whole epochs is taken for 1,000 steps."""
+    return sorted({round((room.horizon or 1000) * share) for share in shares})
 
 
 def _temperature(recipe: Recipe) -> _Knob:
@@ -517,79 +541,84 @@ def _temperature(recipe: Recipe) -> _Knob:
     return _one(2, "temperature", _range(recipe, "temperature", 0.7, 1.2), why)
 
 
-def _batch(recipe: Recipe, tier: int, sizes: Iterable[int]) -> _Knob:
-    why = "Samples in one update. The best learning rate grows with about its square root, so the two are tuned "
-    why += "together."
-    return _one(tier, "global_batch_size", _choices(recipe, "global_batch_size", sizes), why)
+def _batch(recipe: Recipe, tier: int, room: _Room, sizes: Iterable[int]) -> _Knob:
+    why = "Samples in one update. The best learning rate grows with about its square root, so tune the two together."
+    today = _today(recipe, "global_batch_size")
+    most = math.inf if room.horizon is None else room.horizon * today / _FEWEST_STEPS
+    spec = _allowed_choices(recipe, "global_batch_size", [size for size in sizes if size <= most])
+    return _one(tier, "global_batch_size", spec, why)
 
 
-def _groups(recipe: Recipe, sizes: Iterable[int], reason: str) -> Iterator[_Knob]:
-    """Prompts and answers to each, in a step; from tier 3 on their product varies as well."""
-    prompts, group = _today(recipe, "num_prompts"), _today(recipe, "num_generations")
-    if not (isinstance(prompts, int) and isinstance(group, int)):
-        return
-    groups = sorted({group, *(size for size in sizes if prompts * group % size == 0)})
-    totals = _totals(recipe)
-    counts = sorted({total // size for total in totals for size in groups if total % size == 0})
-    same = sorted({prompts * group // size for size in groups})
-    for tier, choices in ((2, same), (3, counts)):
-        yield _Knob(
-            tier,
-            ("num_generations", "num_prompts"),
-            ({"type": "categorical", "choices": groups}, {"type": "categorical", "choices": choices}),
-            reason,
-        )
+def _groups(recipe: Recipe, sizes: Iterable[int], room: _Room, reason: str) -> _Knob:
+    """Answers to each prompt, at the recipe's rollouts in a step; where other totals are tried, prompts as well."""
+    today = _rollouts(recipe)
+    groups = sorted({_today(recipe, "num_generations"), *(size for size in sizes if today % size == 0)})
+    by_group = {"type": "categorical", "choices": groups}
+    if not _varies_total(recipe, room):
+        return _one(2, "num_generations", by_group, reason)
+    counts = sorted({total // size for total in _totals(recipe) for size in groups if total % size == 0})
+    specs = (by_group, {"type": "categorical", "choices": counts})
+    return _Knob(2, ("num_generations", "num_prompts"), specs, reason)
+
+
+def _varies_total(recipe: Recipe, room: _Room) -> bool:
+    """Whether the rollouts of a step are tuned; with DAPO, which oversamples, they are not."""
+    return room.tier == 3 and not recipe.is_dapo
+
+
+def _rollouts(recipe: Recipe) -> int:
+    """Of one step."""
+    return int(_today(recipe, "num_prompts") * _today(recipe, "num_generations"))
 
 
 def _totals(recipe: Recipe) -> list[int]:
-    """Rollouts in a step that are worth trying beside the recipe's own: with DAPO, which oversamples, none."""
-    today = _today(recipe, "num_prompts") * _today(recipe, "num_generations")
-    return [today] if recipe.is_dapo else sorted({today, 128, 256, 512, 1024, 2048})
+    """Rollouts in a step that are worth trying, the recipe's own among them."""
+    return sorted({_rollouts(recipe), 128, 256, 512, 1024, 2048})
 
 
 def _off_policy(recipe: Recipe, tier: int) -> Iterator[_Knob]:
     """How many updates are made with the rollouts of one step."""
-    prompts, group = _today(recipe, "num_prompts"), _today(recipe, "num_generations")
-    if not (isinstance(prompts, int) and isinstance(group, int)) or recipe.get("loss_fn.force_on_policy_ratio") is True:
-        return
-    made = prompts * group
+    if recipe.get("loss_fn.force_on_policy_ratio") is True:
+        return  # the batch follows the rollouts
+    made = _rollouts(recipe)
     why = "Rollouts of a step by this are the updates made with them, of which all but the first are off policy: "
     why += f"1 update in 140 of 196 recipes, here {made} / {_today(recipe, 'global_batch_size')}."
     sizes = [made // updates for updates in (1, 2, 4, 8, 16) if made % updates == 0]
-    yield _one(tier, "global_batch_size", _choices(recipe, "global_batch_size", sizes), why)
+    yield _one(tier, "global_batch_size", _allowed_choices(recipe, "global_batch_size", sizes), why)
 
 
 # -- what holds between them -------------------------------------------------------------------------------------------
 
 
-def _batch_rules(recipe: Recipe, tuned: Collection[str], tier: int) -> Iterator[Setting]:
+def _batch_rules(recipe: Recipe, tuned: Collection[str]) -> Iterator[Setting]:
     """Constraints of the preset's own; NeMo RL's rules come besides."""
     if "num_prompts" not in tuned:
         return
-    today, totals = _today(recipe, "num_prompts") * _today(recipe, "num_generations"), _totals(recipe)
-    if tier < 3 or len(totals) == 1:
-        yield Setting(f"num_prompts * num_generations == {today}", None, "the recipe's rollouts in a step, shared out")
-        return
-    low, high = totals[0], totals[-1]
-    yield Setting(f"{low} <= num_prompts * num_generations <= {high}", None, "rollouts in a step")
+    totals = _totals(recipe)
+    yield Setting(f"{totals[0]} <= num_prompts * num_generations <= {totals[-1]}", None, "rollouts in a step")
     if "global_batch_size" in tuned:
-        often = max(16, today // _today(recipe, "global_batch_size"))
+        often = max(16, _rollouts(recipe) // _today(recipe, "global_batch_size"))
         why = f"at most {often} updates with the rollouts of a step"
         yield Setting(f"num_prompts * num_generations <= {often} * global_batch_size", None, why)
 
 
-def _same_samples(recipe: Recipe, tuned: Collection[str], tier: int, horizon: int | None) -> Iterator[Setting]:
-    """Fewer steps for larger ones, so that no configuration is better because it saw more."""
-    why = "every trial sees as many samples: larger steps, fewer of them"
+def _followers(recipe: Recipe, tuned: Collection[str], horizon: int | None) -> Iterator[Setting]:
+    """What keeps trials alike: as many rollouts in a step, or fewer steps for larger ones.
+
+    No configuration is to be better because it saw more samples.
+    """
+    if "num_generations" in tuned and "num_prompts" not in tuned:
+        why = "the recipe's rollouts in a step, shared out: larger groups, fewer of them"
+        yield Setting("num_prompts", f"{_rollouts(recipe)} // num_generations", why)
     if horizon is None:
         return
-    if recipe.algorithm in (Algorithm.SFT, Algorithm.DPO, Algorithm.RM):
-        if "global_batch_size" in tuned:
-            samples = horizon * _today(recipe, "global_batch_size")
-            yield Setting(steps_key(recipe), f"{samples} // global_batch_size", why)
-    elif "num_prompts" in tuned and tier >= 3 and len(_totals(recipe)) > 1:
-        samples = horizon * _today(recipe, "num_prompts") * _today(recipe, "num_generations")
+    why = f"every trial sees the samples of {horizon} steps of the recipe: larger steps, fewer of them"
+    if "num_prompts" in tuned:
+        samples = f"{horizon} * {_rollouts(recipe)}"
         yield Setting(steps_key(recipe), f"{samples} // (num_prompts * num_generations)", why)
+    elif "global_batch_size" in tuned and not recipe.has(f"{recipe.algorithm}.num_prompts_per_step"):
+        samples = f"{horizon} * {_today(recipe, 'global_batch_size')}"
+        yield Setting(steps_key(recipe), f"{samples} // global_batch_size", why)
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
@@ -664,7 +693,9 @@ def _scored_noise(section: str, prompts: int, repeats: int | None) -> tuple[str,
     if prompts * repeats >= 2048:
         return text, (), error
     least = math.ceil(2048 / prompts)
-    why = f"a standard error of {_standard_error(prompts * least):.3f} in place of {error:.3f}, for {least / repeats:g} "
+    why = (
+        f"a standard error of {_standard_error(prompts * least):.3f} in place of {error:.3f}, for {least / repeats:g} "
+    )
     why += "times the time of validation; it also reports validation/pass_k. The cheapest way to a better search."
     return text, (Setting(f"{section}val_num_generations_per_prompt", least, why, on=False),), error
 
@@ -685,7 +716,7 @@ def _horizon(recipe: Recipe) -> tuple[int | None, str]:
         return own, "the recipe's own"
     every = period if isinstance(period, int) and 0 < period <= _USUAL_STEPS else 1
     steps = _USUAL_STEPS - _USUAL_STEPS % every
-    return steps, f"the recipe's {own} is an upper limit; how long you would train to compare two settings"
+    return steps, f"a guess; the recipe's {own} is an upper limit. Choose the length at which settings should compare"
 
 
 def _fixed(recipe: Recipe) -> Iterator[Setting]:
@@ -724,7 +755,7 @@ def _never(recipe: Recipe) -> Iterator[Frozen]:
     """What no preset tunes."""
     micro = "policy.train_micro_batch_size"
     yield Frozen(micro, recipe.get(micro), "changes memory and speed, not what is learnt")
-    length = "a longer run is a costlier one: its length is `trainer.horizon`"
+    length = "a longer run is a costlier one; it may end a run before `trainer.horizon` does"
     yield Frozen("num_epochs", _today(recipe, "num_epochs"), length)
     yield Frozen("adam_beta1", _today(recipe, "adam_beta1"), "the same in all recipes")
     schedule = "another shape of the learning rate makes a short run say less about a long one; write it in the recipe"
@@ -733,7 +764,12 @@ def _never(recipe: Recipe) -> Iterator[Frozen]:
     if kind in ("grpo", "ppo", "dapo"):
         yield Frozen("clip_min", _today(recipe, "clip_min"), "0.2 in all recipes but one")
         yield Frozen("top_p", _today(recipe, "top_p"), "changes validation as well, and 1 in all recipes")
-        yield Frozen("loss_fn.use_cispo", recipe.get("loss_fn.use_cispo"), "needs a clip of its own: a study of its own")
+        yield Frozen(
+            "loss_fn.use_cispo", recipe.get("loss_fn.use_cispo"), "needs a clip of its own: a study of its own"
+        )
+    if recipe.get("loss_fn.force_on_policy_ratio") is True:
+        batch = _today(recipe, "global_batch_size")
+        yield Frozen("global_batch_size", batch, "is prompts times generations: `loss_fn.force_on_policy_ratio` is on")
     if kind == "dapo":
         yield Frozen("kl_penalty", _today(recipe, "kl_penalty"), "DAPO goes without")
         yield Frozen("leave_one_out", _today(recipe, "leave_one_out"), "off in DAPO")
@@ -742,7 +778,9 @@ def _never(recipe: Recipe) -> Iterator[Frozen]:
     if kind in ("ppo", "distillation"):
         yield Frozen("num_generations", _today(recipe, "num_generations"), "the recipe's batch is kept")
     if kind == "ppo":
-        yield Frozen("ppo.adv_estimator.gae_gamma", recipe.get("ppo.adv_estimator.gae_gamma"), "1: one reward, at the end")
+        yield Frozen(
+            "ppo.adv_estimator.gae_gamma", recipe.get("ppo.adv_estimator.gae_gamma"), "1: one reward, at the end"
+        )
     if kind == "distillation":
         yield Frozen("global_batch_size", _today(recipe, "global_batch_size"), "64 in NeMo RL's recipes")
         yield Frozen("temperature", _today(recipe, "temperature"), "changes validation as well")

@@ -216,14 +216,12 @@ def _schedule(recipe: Recipe, model: str) -> Iterator[Rule]:
     for floor in (f"{optimizer}.min_lr", f"{schedule}.lr_warmup_init"):
         yield Rule(34, f"{optimizer}.lr >= {floor}", "the learning rate must not be below its floor", together)
     steps, decay = f"{recipe.algorithm}.max_num_steps", f"{schedule}.lr_decay_iters"
-    open_end = recipe.get(decay) is None
+    warmup = f"{schedule}.lr_warmup_iters"
     yield Rule(
         34,
-        f"{steps} <= 0 or {schedule}.lr_warmup_iters < {steps}"
-        if open_end
-        else f"{schedule}.lr_warmup_iters < {decay}",
-        "warm-up must end before the decay of the learning rate does",
-        f"lower the warm-up, or raise `{steps if open_end else decay}`",
+        f"{warmup} < {decay} if {decay} != None else ({steps} <= 0 or {warmup} < {steps})",
+        "warm-up must end before the decay of the learning rate does, which without an end of its own is the last step",
+        f"lower `{warmup}`, or let the other end later",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,17 +16,16 @@ from rltune.folder import TrialDir
 from rltune.trainers.child import log_tail
 from rltune.trainers.command import CommandFailed, CommandTrainer, unstartable
 from rltune.trainers.nemo_rl import isolation, names
+from rltune.trainers.nemo_rl.channel import Channel
 from rltune.trainers.nemo_rl.constraints import violations
 from rltune.trainers.nemo_rl.failures import explain, judge_end
 from rltune.trainers.nemo_rl.grammar import override
 from rltune.trainers.nemo_rl.readback import ReadBack
 from rltune.trainers.nemo_rl.recipe import Recipe
 from rltune.trainers.nemo_rl.resume import doubles_iterations, first_schedule, resumed_schedule, steps_key
-from rltune.trainers.readers import Reader
-from rltune.trainers.readers.jsonl import JsonLines
 from rltune.trainers.readers.tensorboard import TensorBoard
-from rltune.types import Cause, Measurement, Report, Suggestion
-from rltune.worker import TrialFailed
+from rltune.types import Cause, Measurement, Report, Suggestion, TrialStopped
+from rltune.worker import Interrupted, TrialFailed
 
 HOOK = Path(__file__).with_name("hook.py")
 """Runs in the trainer's own Python, before the script: an exact channel for metrics, and a clean pause."""
@@ -35,6 +34,9 @@ _PLACE = ("trainer", "nemo_rl")
 _GPUS = "cluster.gpus_per_node"
 _STEP_IS_OVER = ("timing/train/total_step_time", "train/loss")
 """What is logged last of a step, and only then."""
+
+_SHARE_OF_GRACE = 0.8
+"""How much of the grace the script gets: in the rest, the trial tidies up before its executor ends it."""
 
 _NO_FOLDS = Problem(
     ("evaluation", "cross_validation"),
@@ -55,10 +57,13 @@ class NemoRlTrainer:
         env: Variables beyond those of rltune's own environment. One that rltune sets too is left as it is here.
         horizon: The steps of a full run; None for the recipe's own.
         gpus_per_trial: What the executor gives each trial; 0 where it gives no GPUs out.
-        hook: Whether the hook file is put before the script.
+        hook: Whether the hook file is put before the script; see `rltune.trainers.nemo_rl.hook`.
         warm_up: Whether one trial runs alone until its first step; see `rltune.trainers.nemo_rl.isolation`.
         keep_checkpoints: What stays of an ended trial; see `rltune.trainers.nemo_rl.isolation.tidy`.
         grace_seconds: How long it has between TERM and KILL.
+        pause_seconds: How long a trial that is told to stop may take to finish its step and save a checkpoint, so that
+            it can go on from there later; it then keeps all its checkpoints. 0 ends it at once. Needs the hook, and an
+            executor that waits at least as long.
     """
 
     recipe: Recipe
@@ -72,6 +77,7 @@ class NemoRlTrainer:
     warm_up: bool = True
     keep_checkpoints: Literal["best", "all", "none"] = "best"
     grace_seconds: float = 10.0
+    pause_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.script:
@@ -88,13 +94,21 @@ class NemoRlTrainer:
         folder = TrialDir(suggestion.directory.absolute())
         settings = self.settings(suggestion)
         recipe = self.recipe.with_overrides(settings)
+        channel = Channel(folder.path, self.pause_seconds if recipe.get("checkpointing.enabled") else 0.0)
         isolation.prepare_checkpoints(folder.checkpoints, suggestion.resume_from)
+        resumable = False
         try:
-            with self._turn(folder) as warmed, _short_folder() as temp:
+            with self._turn(folder) as warmed, isolation.ray_folder() as temp:
                 start = 0 if suggestion.resume_from is None else isolation.step_of(suggestion.resume_from)
-                self._run(suggestion, settings, recipe, temp, _Progress(report, warmed, start or 0))
+                progress = _Progress(report, warmed, start or 0, channel, folder.checkpoints)
+                self._run(suggestion, settings, recipe, temp, progress)
+        except (Interrupted, KeyboardInterrupt):  # it will be asked again, and goes on from its last checkpoint
+            resumable = True
+            raise
         finally:
-            _note(folder.log, *self._tidy(folder, recipe))
+            channel.close()
+            paused = resumable or channel.until is not None
+            _note(folder.log, *self._tidy(folder, recipe, paused=paused))
         return None
 
     def settings(self, suggestion: Suggestion) -> dict[str, Any]:
@@ -121,7 +135,7 @@ class NemoRlTrainer:
             InputError: A parameter does not fit the recipe.
             TrainerError: A value cannot be written on a command line.
         """
-        return self._words(self.settings(suggestion))
+        return self._words(self.settings(suggestion), suggestion.directory)
 
     def config(self, params: Mapping[str, Any], /) -> dict[str, Any]:
         """The whole recipe for `params`, as NeMo RL composes it, without what isolates a trial.
@@ -205,7 +219,7 @@ class NemoRlTrainer:
     def _broken(self, parameters: Sequence[str]) -> Iterator[Problem]:
         """Rules of NeMo RL that the recipe breaks by itself, whatever is tuned."""
         tuned = {key for name in parameters for key in (name, *self._keys_of(name))}
-        for violation in violations(self.recipe):
+        for violation in violations(self.recipe, os.environ | dict(self.env)):
             if not tuned & set(violation.keys):
                 yield Problem((*_PLACE, "recipe"), violation.message, violation.hint)
 
@@ -239,40 +253,51 @@ class NemoRlTrainer:
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def _words(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    def _words(self, settings: Mapping[str, Any], directory: Path) -> tuple[str, ...]:
         path, root = self.recipe.path, self.recipe.root
         config = path.relative_to(root) if path.is_relative_to(root) else path  # relative: it may run in a container
-        hook = [str(HOOK)] if self.hook == "auto" and HOOK.is_file() else []
+        hook = [str(directory.absolute() / HOOK.name)] if self.hook == "auto" else []
         words = [override(k.removeprefix("++"), value, new=k.startswith("++")) for k, value in settings.items()]
         return (*self.launch, *hook, self.script, "--config", str(config), *words)
 
     def _run(
         self, suggestion: Suggestion, settings: Mapping[str, Any], recipe: Recipe, temp: Path, progress: _Progress
     ) -> None:
-        log = TrialDir(suggestion.directory.absolute()).log
+        folder, channel = TrialDir(suggestion.directory.absolute()), progress.channel
+        log = folder.log
         begin = log.stat().st_size if log.exists() else 0
         asked = {key: recipe.get(key) for key in (name.removeprefix("++") for name in settings)}
         lasting = {key for key in asked if key != isolation.LOG_DIR and not doubles_iterations(recipe, key)}
         gate = ReadBack(asked, lasting)
+        if self.hook == "auto":
+            shutil.copyfile(HOOK, folder.path / HOOK.name)  # a container sees the trial's folder, not rltune's
         command = CommandTrainer(
-            [_literal(word) for word in self._words(settings)],
+            [_literal(word) for word in self._words(settings, folder.path)],
             base_config=recipe.values,
-            metrics=(gate, EventFiles()),
+            metrics=(gate, channel),
             env={name: _literal(text) for name, text in self.env.items()},
-            public_env=isolation.environment(recipe, temp, self.env),
+            public_env=channel.variables() | isolation.environment(recipe, temp, self.env),
             cwd=Path(_literal(str(recipe.root))),
-            grace_seconds=self.grace_seconds,
+            grace_seconds=_SHARE_OF_GRACE * self.grace_seconds,
         )
         try:
             command(replace(suggestion, params=asked), progress)
         except CommandFailed as error:
+            if channel.until is not None:
+                raise TrialStopped from error
             failure = explain(error.status, log_tail(log, begin), known=error.cause)
             shown = str(error).partition("\n")[2]
             raise TrialFailed(failure.cause, f"{failure.message}\n{shown}", again=failure.again) from error
+        if channel.until is not None:
+            _note(
+                log,
+                f"paused; its newest checkpoint is of step {max(isolation.steps_in(folder.checkpoints), default=0)}",
+            )
+            raise TrialStopped
         end = judge_end(recipe, progress.done, log_tail(log, begin))
         if end.problem:
             raise TrialFailed(Cause.ERROR, end.problem)
-        _note(log, gate.note(), end.note)
+        _note(log, gate.note(), end.note, channel.note() if self.hook == "auto" else "")
 
     def _turn(self, folder: TrialDir) -> AbstractContextManager[Callable[[], None]]:
         """Alone until the first step, where nobody has taken one yet."""
@@ -280,9 +305,10 @@ class NemoRlTrainer:
             return nullcontext(lambda: None)
         return isolation.warm_up(folder.path.parent, lambda text: _note(folder.log, text))
 
-    def _tidy(self, folder: TrialDir, recipe: Recipe) -> list[str]:
+    def _tidy(self, folder: TrialDir, recipe: Recipe, *, paused: bool) -> list[str]:
         higher, metric = recipe.get("checkpointing.higher_is_better"), recipe.get("checkpointing.metric_name")
-        return isolation.tidy(folder.path, self.keep_checkpoints, higher_is_better=bool(higher), metric=metric)
+        keep = "all" if paused else self.keep_checkpoints
+        return isolation.tidy(folder.path, keep, higher_is_better=bool(higher), metric=metric)
 
 
 @dataclass
@@ -292,12 +318,17 @@ class _Progress:
     Attributes:
         warmed: Called at each measurement of a step from the first on.
         start: The step of the checkpoint that it goes on from.
+        channel: Where a trial that is told to stop may be told to pause instead.
+        checkpoints: Where they appear; each is told of once, with its own step.
     """
 
     report: Report
     warmed: Callable[[], None]
     start: int
+    channel: Channel
+    checkpoints: Path
     done: int = 0
+    saved: int = 0
 
     def __call__(self, measurement: Measurement, /) -> None:
         """Pass one on.
@@ -313,47 +344,21 @@ class _Progress:
                 found = f"its first step was {measurement.step} instead of {self.start + 1}"
                 raise TrialFailed(Cause.ERROR, f"{found}: it went on from a checkpoint that it was not given")
             self.done = max(self.done, measurement.step)
-        self.report(measurement)
+        if self.channel.until is not None:  # it has been told to stop, and nobody asks any more
+            return
+        try:
+            self._tell_of_checkpoints()
+            self.report(measurement)
+        except TrialStopped:
+            if not self.channel.pause():
+                raise
 
-
-@dataclass(frozen=True)
-class EventFiles:
-    """NeMo RL's TensorBoard files, for as long as nothing comes by the hook, which tells the same at once and exactly.
-
-    The tags of GPU monitors are left out: they count seconds, not steps.
-    """
-
-    poll_seconds: float = 1.0
-
-    def open(self, directory: Path, log: Path, /) -> EventFilesReader:
-        files = TensorBoard(isolation.LOGS, ignore=("ray/",)).open(directory, log)
-        return EventFilesReader(files, directory / JsonLines().file)
-
-
-class EventFilesReader:
-    """Follows the event files, and leaves off once the hook's file holds something."""
-
-    def __init__(self, files: Reader, exact: Path) -> None:
-        self.name = files.name
-        self.skipped = files.skipped
-        self._files = files
-        self._exact = exact
-        self._before = exact.stat().st_size if exact.exists() else 0
-
-    def read(self, *, last: bool = False) -> list[Measurement]:
-        if self._exact.exists() and self._exact.stat().st_size > self._before:
-            return []
-        return self._files.read(last=last)
-
-
-@contextmanager
-def _short_folder() -> Iterator[Path]:
-    """Ray's temp folder for one trial; its sockets and logs go with it."""
-    folder = isolation.short_folder()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    def _tell_of_checkpoints(self) -> None:
+        """They are saved in the background, and so appear after the measurements of their steps."""
+        new = [step for step in isolation.steps_in(self.checkpoints) if step > max(self.saved, self.start)]
+        for step in new:
+            self.saved = step
+            self.report(Measurement(step, {}, checkpoint=str(isolation.steps_in(self.checkpoints)[step])))
 
 
 def _literal(text: str) -> str:
