@@ -65,6 +65,11 @@ class TrialDir:
         return self.path / "result.json"
 
     @property
+    def waiting(self) -> Path:
+        """There while the trial waits for another one before it begins: time that its limits do not count."""
+        return self.path / "waiting"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

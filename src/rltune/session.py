@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.records import TrialRecord
 from rltune.reporting.build import build_report
-from rltune.reporting.files import write_results
+from rltune.reporting.files import command_line, write_results
 from rltune.reporting.model import Report
 from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
@@ -212,6 +213,7 @@ def run(
                 best=result.best,
                 verdict=result.verdict,
                 to_config=parts.trainer.config,
+                to_overrides=partial(command_line, parts.trainer),
             )
             return result
     except storage_errors() as error:

@@ -56,7 +56,7 @@ class Checkout:
         words = [sys.executable, f"examples/{script}", "--config", str(self.root / "examples/configs" / recipe)]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | how
         heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
-        return subprocess.Popen([*words, *overrides], cwd=self.root, env=variables, preexec_fn=heard, **output)
+        return subprocess.Popen([*words, *overrides], cwd=self.root, env=variables, preexec_fn=heard, **output)  # noqa: PLW1509
 
     def run(self, *overrides: str, **how: Any) -> Ended:
         """As `popen`, to its end."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rltune.errors import TrainerError
+from rltune.folder import TrialDir
 from rltune.trainers.nemo_rl import isolation
 from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
 from rltune.types import Suggestion
@@ -201,8 +203,13 @@ class TestTidy:
         assert isolation.tidy(tmp_path, "best", higher_is_better=True, metric=None) == []
 
 
+def trial_in(trials: Path) -> TrialDir:
+    """A trial's folder, beside those of the others."""
+    return TrialDir(Path(tempfile.mkdtemp(dir=trials)))
+
+
 def _hold(trials: Path, begun: Event, end: Event, *, warm: bool) -> None:
-    with isolation.warm_up(trials) as warmed:
+    with isolation.warm_up(trial_in(trials)) as warmed:
         begun.set()
         end.wait(30)
         if warm:
@@ -238,27 +245,31 @@ class TestWarmUp:
         end, finish = hold(warm=warm)
         said = []
 
+        trial = trial_in(tmp_path)
+
         def notify(text: str) -> None:
             said.append(text)
+            assert trial.waiting.exists()  # its limits do not run
             end.set()
 
-        with isolation.warm_up(tmp_path, notify):
+        with isolation.warm_up(trial, notify):
             assert len(said) == 1
+            assert not trial.waiting.exists()
             finish()
             assert (tmp_path / "warm_up.done").exists() is warm
 
     def test_a_warm_up_that_failed_leaves_the_next_one_alone(self, tmp_path: Path) -> None:
-        with isolation.warm_up(tmp_path):
+        with isolation.warm_up(trial_in(tmp_path)):
             pass
-        with isolation.warm_up(tmp_path) as warmed:
+        with isolation.warm_up(trial_in(tmp_path)) as warmed:
             assert not (tmp_path / "warm_up.done").exists()
             warmed()
-            with isolation.warm_up(tmp_path) as again:
+            with isolation.warm_up(trial_in(tmp_path)) as again:
                 again()
 
     def test_nobody_waits_once_a_step_was_taken(self, tmp_path: Path, hold: Any) -> None:
         (tmp_path / "warm_up.done").touch()
         hold(warm=True)
         begin = time.monotonic()
-        with isolation.warm_up(tmp_path, pytest.fail):
+        with isolation.warm_up(trial_in(tmp_path), pytest.fail):
             assert time.monotonic() >= begin

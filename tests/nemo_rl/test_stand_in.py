@@ -720,7 +720,7 @@ def test_there_is_a_best_learning_rate_and_a_cliff_above_it(curve: Any) -> None:
     assert found[4]["kl_penalty"] > 10 * found[2]["kl_penalty"]
     assert found[4]["grad_norm"] > 20 * found[2]["grad_norm"]
     assert found[4]["truncation_rate"] > 0.5
-    assert found[4]["baseline_reward/pct_mixed"] < 0.05 < 0.4 < found[2]["baseline_reward/pct_mixed"]
+    assert found[4]["baseline_reward/pct_mixed"] < 5 < 40 < found[2]["baseline_reward/pct_mixed"]
 
 
 def test_everything_that_is_tuned_makes_a_difference(curve: Any) -> None:

@@ -64,8 +64,7 @@ def best(
     from rltune import session
     from rltune.analysis.selection import finalists
     from rltune.cli.views import console
-    from rltune.cli.views.as_json import best_json, resolved
-    from rltune.trainers.config_text import overrides as override_texts
+    from rltune.cli.views.as_json import best_json, override_texts
 
     result = session.read(study_folder(study))
     weights = _weights(weight or ())
@@ -77,7 +76,7 @@ def best(
     elif shown is None:
         _print_nothing(result, overrides)
     elif overrides:
-        print(shlex.join(override_texts(resolved(result, shown))))
+        print(shlex.join(override_texts(result, shown)))
     else:
         _print_best(result, runs, picked, _why(pick, weights))
     if shown is None:

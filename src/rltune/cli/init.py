@@ -8,6 +8,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -336,7 +337,8 @@ def _nearest_recipe(places: Iterable[Path]) -> Path | None:
 
 
 def _said(problem: Problem) -> str:
-    return problem.message + (f" ({problem.hint})" if problem.hint else "")
+    """Without the place where a study file would name the recipe."""
+    return str(replace(problem, key=problem.key[1:]) if problem.key[:1] == ("recipe",) else problem)
 
 
 def _from(path: Path, folder: Path) -> str:

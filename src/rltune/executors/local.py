@@ -277,6 +277,8 @@ class _Session:
 
     def _enforce(self, trial: _Running) -> None:
         now, limit = time.monotonic(), self._resources.seconds
+        if TrialDir(trial.suggestion.directory).waiting.exists():
+            trial.began = now
         if trial.outcome is None and limit is not None and now - trial.began > limit:
             self._end(trial, _Stop(Cause.TIMEOUT, f"ran longer than {limit:g} s, which is what a trial may"))
         if trial.outcome is None and trial.term_at is None and trial.kill_at is None:

@@ -10,7 +10,7 @@ from rltune.analysis.pareto import Pareto
 from rltune.cli.views.snapshot import Snapshot
 from rltune.errors import RltuneError
 from rltune.records import TrialRecord
-from rltune.reporting.files import verdict_json
+from rltune.reporting.files import kept_recipe, recipe_words, verdict_json
 from rltune.session import Result
 from rltune.space import SearchSpace
 from rltune.trainers.config_text import overrides
@@ -95,10 +95,19 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def override_texts(result: Result, record: TrialRecord) -> tuple[str, ...]:
+    """A trial's parameters as its training script takes them: for NeMo RL in keys of the recipe in the folder."""
+    given, params = result.config.trainer, resolved(result, record)
+    if given.nemo_rl is None or not isinstance(given.config, Mapping):
+        return overrides(params)
+    recipe = kept_recipe(given.nemo_rl.recipe, given.config)
+    return recipe_words(recipe, given.nemo_rl.overrides, given.horizon, params)
+
+
 def trial_json(result: Result, record: TrialRecord) -> dict[str, Any]:
     """A trial with what its trainer was given."""
     given = resolved(result, record)
-    return record.to_json() | {"resolved": given, "overrides": list(overrides(given))}
+    return record.to_json() | {"resolved": given, "overrides": list(override_texts(result, record))}
 
 
 def resolved(result: Result, record: TrialRecord) -> dict[str, Any]:

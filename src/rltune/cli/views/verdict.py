@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from optuna.trial import TrialState
@@ -16,12 +16,11 @@ from rich.text import Text
 from rltune.analysis.pareto import front
 from rltune.analysis.selection import Arm, Verdict
 from rltune.cli.views import wording as w
-from rltune.cli.views.as_json import resolved
+from rltune.cli.views.as_json import override_texts, resolved
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
 from rltune.records import TrialRecord, effective, own
-from rltune.reporting.files import kept_recipe, recipe_words
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
 from rltune.trainers.config_text import overrides
@@ -71,15 +70,6 @@ def configuration(result: Result, record: TrialRecord) -> Iterator[RenderableTyp
     yield ""
     yield Text("as overrides", "bold")
     yield verbatim(f"  {shlex.join(override_texts(result, record))}")
-
-
-def override_texts(result: Result, record: TrialRecord) -> tuple[str, ...]:
-    """A trial's parameters as its training script takes them: for NeMo RL in keys of the recipe in the folder."""
-    given, params = result.config.trainer, resolved(result, record)
-    if given.nemo_rl is None or not isinstance(given.config, Mapping):
-        return overrides(params)
-    recipe = kept_recipe(given.nemo_rl.recipe, given.config)
-    return recipe_words(recipe, given.nemo_rl.overrides, given.horizon, params)
 
 
 def verdict_lines(result: Result) -> list[RenderableType]:

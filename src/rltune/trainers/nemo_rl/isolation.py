@@ -25,6 +25,7 @@ import re
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def settings(recipe: Recipe, suggestion: Suggestion, env: Mapping[str, str]) -> 
         LOG_DIR: str(directory / LOGS),
         "logger.tensorboard_enabled": True,
     }
-    return found | _ports(recipe, suggestion.number) | _loggers(recipe, directory, env)
+    return found | _ports(recipe, suggestion) | _loggers(recipe, directory, env)
 
 
 def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str, str]:
@@ -149,11 +150,13 @@ def has_wandb_login(env: Mapping[str, str]) -> bool:
         return False
 
 
-def _ports(recipe: Recipe, number: int) -> dict[str, Any]:
+def _ports(recipe: Recipe, suggestion: Suggestion) -> dict[str, Any]:
+    """Of its own for each of a study's trials that run at once, and another one's first is elsewhere."""
     low, high = recipe.get(_PORT_LOW), recipe.get(_PORT_HIGH)
     if not (isinstance(low, int) and isinstance(high, int)):
         return {}
-    begin, end = port_block(low, high, number)
+    study = suggestion.directory.absolute().parent.parent
+    begin, end = port_block(low, high, suggestion.number + zlib.crc32(str(study).encode()))
     return {_PORT_LOW: begin, _PORT_HIGH: end}
 
 
@@ -284,7 +287,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def warm_up(trials: Path, notify: Callable[[str], None] = lambda _text: None) -> Iterator[Callable[[], None]]:
+def warm_up(trial: TrialDir, notify: Callable[[str], None] = lambda _text: None) -> Iterator[Callable[[], None]]:
     """Lets one trial run alone until it calls what this yields; the others wait here, with their GPUs, until then.
 
     The lock is the kernel's on a file beside the trials' folders, so it ends with the process that has it. A trial
@@ -292,15 +295,19 @@ def warm_up(trials: Path, notify: Callable[[str], None] = lambda _text: None) ->
     go on at once.
 
     Args:
-        trials: The folder that the trials' folders lie in.
+        trial: Whose folder lies beside those of the others.
         notify: Is told once that this trial waits.
     """
-    done, opened = trials / "warm_up.done", False
-    with (trials / "warm_up.lock").open("a") as lock:
-        while not done.exists() and not (opened := _take(lock)):
-            notify("waits for the first trial of this study to take its first step (trainer.nemo_rl.warm_up)")
-            notify = _silent
-            time.sleep(_POLL_SECONDS)
+    done, opened = trial.path.parent / "warm_up.done", False
+    with (trial.path.parent / "warm_up.lock").open("a") as lock:
+        try:
+            while not done.exists() and not (opened := _take(lock)):
+                if not trial.waiting.exists():
+                    trial.waiting.touch()
+                    notify("waits for the first trial of this study to take its first step (trainer.nemo_rl.warm_up)")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            trial.waiting.unlink(missing_ok=True)
 
         def warmed() -> None:
             if opened and not done.exists():
@@ -308,10 +315,6 @@ def warm_up(trials: Path, notify: Callable[[str], None] = lambda _text: None) ->
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
         yield warmed
-
-
-def _silent(_text: str) -> None:
-    pass
 
 
 def _take(lock: IO[str]) -> bool:

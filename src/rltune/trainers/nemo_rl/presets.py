@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rltune.errors import InputError
+from rltune.errors import InputError, Problem
 from rltune.objective import Direction, Objective
 from rltune.trainers.nemo_rl import names
 from rltune.trainers.nemo_rl.constraints import space_rules, violations
@@ -131,13 +131,13 @@ def preset(recipe: Recipe, budget: int) -> Preset:
         budget: The number of trials, from 1 on.
 
     Raises:
-        InputError: The recipe lacks what every one of its algorithm has, such as a learning rate.
+        InputError: The recipe lacks a number that every one of its algorithm has, such as a learning rate; the place
+            is its name.
     """
+    _refuse_incomplete(recipe)
     tier = sum(budget >= trials for trials in TIERS)
     horizon, why_horizon = _horizon(recipe)
     parameters, frozen = _sorted_out(recipe, _KNOBS[_kind(recipe)](recipe, _Room(tier, horizon)), tier)
-    if not parameters:
-        raise InputError(names.problems(recipe, ["learning_rate"]))
     tuned = [each.name for each in parameters]
     constraints, derived = list(_batch_rules(recipe, tuned)), list(_followers(recipe, tuned, horizon))
     noise, measured, error = _noise(recipe)
@@ -163,6 +163,16 @@ def preset(recipe: Recipe, budget: int) -> Preset:
         noise=noise,
         notes=rules.notes,
     )
+
+
+def _refuse_incomplete(recipe: Recipe) -> None:
+    needed = ["learning_rate", "global_batch_size"]
+    if recipe.algorithm in _SCORED:
+        needed += ["num_prompts", "num_generations"]
+    lacking = [name for name in needed if not _is_number(_today(recipe, name))]
+    if lacking:
+        hint = "name a recipe that NeMo RL runs as it is"
+        raise InputError(Problem((name,), "has no number in the recipe", hint) for name in lacking)
 
 
 # -- which knobs, from which budget on ---------------------------------------------------------------------------------
@@ -202,6 +212,11 @@ def _sorted_out(recipe: Recipe, knobs: Iterable[_Knob], tier: int) -> tuple[tupl
         today = {name: None if problems else names.value_of(recipe, name) for name in knob.names}
         if problems:
             why: str | None = problems[0].partition(": ")[2]
+        elif any(
+            spec["type"] != "categorical" and not _is_number(today[name])
+            for name, spec in zip(knob.names, knob.specs, strict=True)
+        ):
+            why = "has no number in the recipe"
         elif any(_is_single(spec) for spec in knob.specs):
             why = "no other value of the usual ones is allowed by this recipe's other settings"
         elif knob.tier > tier:
@@ -225,6 +240,10 @@ def _default(spec: Mapping[str, Any], today: Any) -> Any:
     return float(today) if spec["type"] == "float" else today
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _one(tier: int, name: str, spec: Mapping[str, Any], reason: str) -> _Knob:
     return _Knob(tier, (name,), (spec,), reason)
 
@@ -242,11 +261,11 @@ def _range(
         log: Whether it is searched on a logarithmic scale.
         zero: On that scale: the share of configurations in which it is exactly 0.
     """
-    today = _today(recipe, name)
+    today, low, high = _today(recipe, name), _tidy(low), _tidy(high)
     if isinstance(today, int | float) and not (log and today <= 0):
-        low, high = min(low, today), max(high, today)
+        low, high = min(low, float(today)), max(high, float(today))
     gate = {} if zero is None else {"zero": zero}
-    return {"type": "float", "min": _tidy(low), "max": _tidy(high)} | ({"log": True} if log else {}) | gate
+    return {"type": "float", "min": low, "max": high} | ({"log": True} if log else {}) | gate
 
 
 def _choices(recipe: Recipe, name: str, values: Iterable[Any]) -> dict[str, Any]:

@@ -58,14 +58,14 @@ def resumed_schedule(recipe: Recipe, checkpoint: Path) -> dict[str, Any]:
     key = steps_key(recipe)
     begun, asked = _number(saved, key), recipe.get(key)
     step = step_of(checkpoint) or 0
-    if isinstance(asked, int) and asked > 0 and asked < max(begun, step + 1):
+    if isinstance(asked, int) and asked > 0 and asked < max(begun, step):
         raise TrainerError(
             f"cannot resume from {checkpoint}: `{key}` is {asked}, and the run was begun with {begun} steps and has "
             f"taken {step}; a run may only be prolonged, so raise `trainer.horizon`"
         )
     if recipe.backend is Backend.DTENSOR and not (checkpoint / "policy" / "optimizer").exists():
         return {}  # weights alone: the optimizer and its schedule begin anew
-    pinned = dict(_follows_the_end(recipe, saved))
+    pinned = first_schedule(recipe) | dict(_follows_the_end(recipe, saved, moved=asked != begun))
     held = {name: value for name, value in recipe.leaves().items() if _is_state(recipe, name) and name not in pinned}
     wrong = [m for m in mismatches(held, saved) if not doubles_iterations(recipe, m.key)]
     if wrong:
@@ -77,17 +77,18 @@ def resumed_schedule(recipe: Recipe, checkpoint: Path) -> dict[str, Any]:
     return pinned
 
 
-def _follows_the_end(recipe: Recipe, saved: Any) -> Iterator[tuple[str, Any]]:
+def _follows_the_end(recipe: Recipe, saved: Any, *, moved: bool) -> Iterator[tuple[str, Any]]:
     """Keys of a schedule that would move with `max_num_steps`, with the values that they were begun with."""
     keys = [k for k in recipe.leaves() if _is_state(recipe, k) and recipe.follows(k, steps_key(recipe))]
     for key in [*keys, *_open_decays(recipe)]:
-        if doubles_iterations(recipe, key):
+        if not doubles_iterations(recipe, key):
+            if (value := _number(saved, key)) > 0:
+                yield key, value
+        elif moved:
             raise TrainerError(
                 f"a run of {recipe.algorithm} on Megatron cannot be prolonged while `{key}` follows its end; "
                 "set it to a number of steps in trainer.nemo_rl.overrides from the first run on"
             )
-        if (value := _number(saved, key)) > 0:
-            yield key, value
 
 
 def _open_decays(recipe: Recipe) -> list[str]:

@@ -35,6 +35,9 @@ _GPUS = "cluster.gpus_per_node"
 _STEP_IS_OVER = ("timing/train/total_step_time", "train/loss")
 """What is logged last of a step, and only then."""
 
+_SETUP = "timing/setup/"
+"""What every start logs at step 0, also one that goes on from a checkpoint."""
+
 _SHARE_OF_GRACE = 0.8
 """How much of the grace the script gets: in the rest, the trial tidies up before its executor ends it."""
 
@@ -99,8 +102,11 @@ class NemoRlTrainer:
         resumable = False
         try:
             with self._turn(folder) as warmed, isolation.ray_folder() as temp:
-                start = 0 if suggestion.resume_from is None else isolation.step_of(suggestion.resume_from)
-                progress = _Progress(report, warmed, start or 0, channel, folder.checkpoints)
+                start = 0 if suggestion.resume_from is None else isolation.step_of(suggestion.resume_from) or 0
+                if start and start == recipe.get(steps_key(recipe)):
+                    _note(folder.log, f"step {start} was its last, so there is nothing left to train")
+                    return None
+                progress = _Progress(report, warmed, start, channel, folder.checkpoints)
                 self._run(suggestion, settings, recipe, temp, progress)
         except (Interrupted, KeyboardInterrupt):  # it will be asked again, and goes on from its last checkpoint
             resumable = True
@@ -303,7 +309,7 @@ class NemoRlTrainer:
         """Alone until the first step, where nobody has taken one yet."""
         if not self.warm_up:
             return nullcontext(lambda: None)
-        return isolation.warm_up(folder.path.parent, lambda text: _note(folder.log, text))
+        return isolation.warm_up(folder, lambda text: _note(folder.log, text))
 
     def _tidy(self, folder: TrialDir, recipe: Recipe, *, paused: bool) -> list[str]:
         higher, metric = recipe.get("checkpointing.higher_is_better"), recipe.get("checkpointing.metric_name")
@@ -339,6 +345,8 @@ class _Progress:
         """
         if measurement.step > 0:
             self.warmed()
+        elif self.start and all(tag.startswith(_SETUP) for tag in measurement.metrics):
+            return  # of this start: the run itself goes on at a later step
         if any(tag in measurement.metrics for tag in _STEP_IS_OVER):
             if not self.done and measurement.step > self.start + 1:
                 found = f"its first step was {measurement.step} instead of {self.start + 1}"
@@ -347,18 +355,18 @@ class _Progress:
         if self.channel.until is not None:  # it has been told to stop, and nobody asks any more
             return
         try:
-            self._tell_of_checkpoints()
             self.report(measurement)
+            self._tell_of_checkpoints()
         except TrialStopped:
             if not self.channel.pause():
                 raise
 
     def _tell_of_checkpoints(self) -> None:
-        """They are saved in the background, and so appear after the measurements of their steps."""
-        new = [step for step in isolation.steps_in(self.checkpoints) if step > max(self.saved, self.start)]
-        for step in new:
-            self.saved = step
-            self.report(Measurement(step, {}, checkpoint=str(isolation.steps_in(self.checkpoints)[step])))
+        """Of those whose steps have been passed on: a run that goes on from one has the measurements before it."""
+        for step, folder in isolation.steps_in(self.checkpoints).items():
+            if max(self.saved, self.start) < step <= self.done:
+                self.saved = step
+                self.report(Measurement(step, {}, checkpoint=str(folder)))
 
 
 def _literal(text: str) -> str:

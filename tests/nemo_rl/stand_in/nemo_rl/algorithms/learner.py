@@ -216,9 +216,9 @@ def _rollout_metrics(
         "advantages/mean": 0.0,
         "advantages/max": 2.5,
         "advantages/min": -2.5,
-        "baseline_reward/pct_0": (1 - mixed) * (1 - right),
-        "baseline_reward/pct_1": (1 - mixed) * right,
-        "baseline_reward/pct_mixed": mixed,
+        "baseline_reward/pct_0": 100 * (1 - mixed) * (1 - right),
+        "baseline_reward/pct_1": 100 * (1 - mixed) * right,
+        "baseline_reward/pct_mixed": 100 * mixed,
     }
     if knobs.critic_ratio is not None:
         metrics |= {"critic/loss": 0.3 * (1 - policy.skill), "critic/explained_var": 0.7 * policy.skill - policy.damage}

@@ -146,7 +146,7 @@ def _sampled(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     section, reward = run.section, metrics["reward"]
     found: dict[str, float] = {}
     if section["use_dynamic_sampling"]:
-        mixed = max(1e-9, metrics["baseline_reward/pct_mixed"]) * section["batch_multiplier"]
+        mixed = max(1e-9, metrics["baseline_reward/pct_mixed"] / 100) * section["batch_multiplier"]
         batches, most = math.ceil(1 / mixed), section["dynamic_sampling_max_gen_batches"]
         if batches > most:
             raise ValueError(f"Dynamic sampling has reached the maximum allowed number of batches ({most}).")
