@@ -52,6 +52,17 @@ class Cause(StrEnum):
     IGNORED_KEY = "ignored_key"  # a tuned key did not reach the trainer
 
 
+BY_CONFIGURATION = (
+    Cause.DIVERGED,
+    Cause.COLLAPSED,
+    Cause.NO_SIGNAL,
+    Cause.REWARD_HACKING,
+    Cause.OUT_OF_MEMORY,
+    Cause.TIMEOUT,
+)
+"""Failures that a configuration is to blame for; an error in the code or a lost machine says nothing about it."""
+
+
 class Idle(Enum):
     """Why there is no suggestion at this moment."""
 

@@ -65,7 +65,7 @@ def test_the_launch_prefix_trains(beside_a_checkout, launch):
     reader = NemoReader(beside_a_checkout)
     reader.run(["rltune", "init", "--trainer", "nemo-rl", "--recipe", str(grpo(beside_a_checkout))], launch)
     reader.yaml(launch)
-    small = ["--set", "n_trials=1", "--set", "protocol=simple", "--set", "trainer.horizon=10", "--set", "guards=[]"]
+    small = ["--set", "n_trials=1", "--set", "protocol=simple", "--set", "trainer.horizon=10"]
     reader.run(["rltune", "run", "study.yaml", *small], launch)
     assert "srun --nodes=1" in (beside_a_checkout / "runs/grpo_math_1B/trials/0000/command.txt").read_text()
 

@@ -21,7 +21,7 @@ from rltune.objective import Objective
 from rltune.records import TrialRecord, effective
 from rltune.space import Categorical, Float, Int, Parameter, SearchSpace
 from rltune.space.validation import TOLERANCE
-from rltune.types import Cause, Scalar
+from rltune.types import BY_CONFIGURATION, Cause, Scalar
 from rltune.wording import found
 
 Range: TypeAlias = Float | Int
@@ -39,16 +39,6 @@ _FRACTION = re.compile(
     re.IGNORECASE,
 )
 """Names of what cannot reach 1, or cannot pass it."""
-
-_TO_BLAME = (
-    Cause.DIVERGED,
-    Cause.COLLAPSED,
-    Cause.NO_SIGNAL,
-    Cause.REWARD_HACKING,
-    Cause.OUT_OF_MEMORY,
-    Cause.TIMEOUT,
-)
-"""Failures that follow from a configuration; the others say nothing about it."""
 
 _NEARLY_ONE = 0.99
 _EDGE, _OUTER = 0.05, 0.25  # of the unit interval
@@ -104,7 +94,7 @@ def tried(records: Iterable[TrialRecord], objective: Objective) -> list[Tried]:
     """
     runs: dict[frozenset[tuple[str, Any]], list[TrialRecord]] = {}
     for record in effective(records):
-        judged = record.state in (TrialState.COMPLETE, TrialState.PRUNED) or record.cause in _TO_BLAME
+        judged = record.state in (TrialState.COMPLETE, TrialState.PRUNED) or record.cause in BY_CONFIGURATION
         if judged and record.state.is_finished():
             runs.setdefault(frozenset(record.params.items()), []).append(record)
     rows = sorted(((*_rank(group, objective), group) for group in runs.values()), key=lambda row: row[:2])
@@ -163,7 +153,7 @@ class FailingPart:
 def failing_parts(space: SearchSpace, order: Sequence[Tried]) -> list[FailingPart]:
     """For every cause the one parameter that explains it best, where one does; the clearest first."""
     parts = []
-    for cause in _TO_BLAME:
+    for cause in BY_CONFIGURATION:
         those = [part for name, p in space.parameters.items() for part in _failing(name, p, order, cause)]
         if those:
             parts.append(min(those, key=lambda part: part.chance))

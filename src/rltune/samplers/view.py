@@ -11,22 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rltune.records import from_trial
 from rltune.storage import study_on
-from rltune.types import Cause
+from rltune.types import BY_CONFIGURATION
 
 _CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
 _UNREPAIRED = ":relative_params:"  # Optuna's TPE and GP note the whole draw, for others that ask at the same moment
-
-
-_BAD_REGION = (
-    Cause.DIVERGED,
-    Cause.COLLAPSED,
-    Cause.NO_SIGNAL,
-    Cause.REWARD_HACKING,
-    Cause.OUT_OF_MEMORY,
-    Cause.TIMEOUT,
-)
-"""Failures that the configuration is to blame for; an error in the code, a lost or stalled machine, and weights
-that were not synchronised say nothing about it."""
 
 
 class StudyView:
@@ -97,7 +85,7 @@ class _Storage:
 
 
 def _seen(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state is not TrialState.FAIL or from_trial(trial).cause not in _BAD_REGION:
+    if trial.state is not TrialState.FAIL or from_trial(trial).cause not in BY_CONFIGURATION:
         return trial
     shown = copy.copy(trial)
     shown.state = TrialState.PRUNED
