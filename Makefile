@@ -28,7 +28,7 @@ test: $(VENV)/.dev check  ## every test
 	$(PY) -m pytest
 
 test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" -n auto
 
 test-trl: $(VENV)/.dev  ## install TRL and tune its GRPOTrainer: about five minutes on 2 cores
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[trl]'

@@ -12,7 +12,7 @@ from test_pages import DOCS, Reader, blocks
 
 from rltune.trainers.nemo_rl.names import NAMES, expand, value_of
 from rltune.trainers.nemo_rl.recipe import load_recipe
-from rltune.types import Cause
+from rltune.types import BY_CONFIGURATION, Cause
 
 pytest.importorskip("omegaconf", reason="recipes are read with OmegaConf")
 pytest.importorskip("tensorboard", reason="metrics are read from event files")
@@ -59,19 +59,16 @@ def test_every_block_on_the_page_works(beside_a_checkout):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch", [block for block in blocks(PAGE) if "srun" in block.text], ids=["srun"])
-def test_the_launch_prefix_trains(beside_a_checkout, launch):
+def test_the_launch_prefix_trains(beside_a_checkout):
     """The block's own words, in a study of one trial."""
+    launch = next(block for block in blocks(PAGE) if "launch: [srun" in block.text)
+    recipe = "NeMo-RL/examples/configs/grpo_math_1B.yaml"
     reader = NemoReader(beside_a_checkout)
-    reader.run(["rltune", "init", "--trainer", "nemo-rl", "--recipe", str(grpo(beside_a_checkout))], launch)
+    reader.run(["rltune", "init", "--trainer", "nemo-rl", "--recipe", recipe], launch)
     reader.yaml(launch)
     small = ["--set", "n_trials=1", "--set", "protocol=simple", "--set", "trainer.horizon=10"]
     reader.run(["rltune", "run", "study.yaml", *small], launch)
     assert "srun --nodes=1" in (beside_a_checkout / "runs/grpo_math_1B/trials/0000/command.txt").read_text()
-
-
-def grpo(folder):
-    return folder / "NeMo-RL/examples/configs/grpo_math_1B.yaml"
 
 
 def rows(first):
@@ -105,7 +102,10 @@ def test_a_name_sets_the_keys_that_the_page_gives(row):
     assert of_megatron in (set(), keys_in(on_megatron) or keys_in(on_dtensor))  # nothing, of the critic
 
 
-def test_the_causes_are_causes():
-    named = {cause for row in rows("what happened") for cause in re.findall(r"`(\w+)`", row[1])}
-    assert named <= {cause.value for cause in Cause}
-    assert {"lost", "stalled", "ignored_key"} <= named
+def test_the_causes_that_the_sampler_learns_from_are_those_of_the_page():
+    causes = [(set(re.findall(r"`(\w+)`", row[1])), row[2]) for row in rows("what happened")]
+    learnt = {
+        cause for named, what in causes if what in ("the sampler stays away from there", "likewise") for cause in named
+    }
+    assert learnt == {cause.value for cause in BY_CONFIGURATION}
+    assert {cause for named, _ in causes for cause in named} <= {cause.value for cause in Cause}

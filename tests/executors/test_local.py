@@ -14,6 +14,7 @@ class TestWarm(IsolatedExecutorSuite):
         return LocalExecutor(workers, resources)
 
 
+@pytest.mark.slow
 class TestCold(IsolatedExecutorSuite):
     def make_executor(self, workers, resources):
         return LocalExecutor(workers, resources, warm=False)

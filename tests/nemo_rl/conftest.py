@@ -118,3 +118,10 @@ def nemo_study(stand_in_root: Path, tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts the stand-in takes its time."""
+    for item in items:
+        if {"checkout", "shared_checkout", "stand_in_root"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)

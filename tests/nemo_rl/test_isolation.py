@@ -5,6 +5,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,20 @@ class TestSettings:
             ports = [port for a, b in blocks for port in range(a, b + 1)]
             assert len(ports) == len(set(ports))
 
-    def test_no_ports_where_the_recipe_has_none(self, recipe: Recipe, tmp_path: Path) -> None:
-        both = isolation.settings(recipe, trial(tmp_path, 1), {})
-        assert (both["cluster.master_port_range_low"], both["cluster.master_port_range_high"]) == (1437, 1473)
+    def test_trials_of_a_study_have_ports_of_their_own_and_another_study_begins_elsewhere(
+        self, recipe: Recipe, tmp_path: Path
+    ) -> None:
+        def ports(number: int, study: str = "s") -> tuple[int, int]:
+            one = replace(trial(tmp_path, number), directory=tmp_path / study / "trials" / f"{number:04d}")
+            both = isolation.settings(recipe, one, {})
+            return both["cluster.master_port_range_low"], both["cluster.master_port_range_high"]
+
+        blocks = [ports(number) for number in range(16)]
+        assert len(set(blocks)) == 16
+        assert all(1400 <= low < high <= 1999 for low, high in blocks)
+        assert ports(0, "another") != ports(0)
+
+    def test_no_ports_where_the_recipe_wants_none(self, recipe: Recipe, tmp_path: Path) -> None:
         bare = recipe.with_overrides({"cluster.master_port_range_low": None})
         assert not any("port" in key for key in isolation.settings(bare, trial(tmp_path), {}))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from rltune.worker import TrialFailed
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 configs = st.dictionaries(
-    st.from_regex(r"\A[a-z_]{1,6}\Z"),
+    st.from_regex(r"\A[a-z_]{1,6}\Z").filter(lambda name: not keyword.iskeyword(name)),
     st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner)),
     max_size=4,
 )

@@ -39,6 +39,7 @@ class TestTpeOneByOne(ByName):
     n_asks = 24
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 class TestGp(ByName):
     name = "gp"

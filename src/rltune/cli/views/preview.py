@@ -137,7 +137,8 @@ def _change_warnings(preview: Preview) -> Iterator[str]:
     if not folder.study_file.exists():
         return
     try:
-        changed = cfg.invalidating(cfg.load(folder.study_file), preview.parts.config)
+        kept = preview.parts.config.with_base_config(preview.parts.base_config).with_storage_in_place()
+        changed = cfg.invalidating(cfg.load(folder.study_file), kept)
     except RltuneError as error:
         yield f"the study file in {folder.path} cannot be read: {error}"
         return

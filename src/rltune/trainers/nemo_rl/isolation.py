@@ -44,6 +44,7 @@ LOGS = "logs"
 
 _PORT_LOW, _PORT_HIGH = "cluster.master_port_range_low", "cluster.master_port_range_high"
 _PORT_BLOCKS = 16
+_PORTS = (1400, 1999)  # NeMo RL's own, where a recipe names none
 """Trials that run at once have numbers close together; sixteen of them meet no port twice."""
 
 _POLL_SECONDS = 0.2
@@ -152,7 +153,7 @@ def has_wandb_login(env: Mapping[str, str]) -> bool:
 
 def _ports(recipe: Recipe, suggestion: Suggestion) -> dict[str, Any]:
     """Of its own for each of a study's trials that run at once, and another one's first is elsewhere."""
-    low, high = recipe.get(_PORT_LOW), recipe.get(_PORT_HIGH)
+    low, high = recipe.get(_PORT_LOW, _PORTS[0]), recipe.get(_PORT_HIGH, _PORTS[1])
     if not (isinstance(low, int) and isinstance(high, int)):
         return {}
     study = suggestion.directory.absolute().parent.parent
