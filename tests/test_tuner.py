@@ -293,6 +293,7 @@ class TestCheckpoints:
         tuner = make_tuner(tmp_path, n=1, value="best")
         records = run(tuner, curve(20.0, 21.0, 22.0))
         assert records[1].values == (20.0,)
+        assert records[1].metrics["training_time"] == 180.0
 
     def test_without_a_checkpoint_that_is_still_there_it_begins_anew(self, tmp_path):
         self.cut_short(tmp_path, checkpoint="step_9")

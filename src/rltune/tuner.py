@@ -139,6 +139,7 @@ class Tuner:
         trial, run = self._find(job)
         if run.resumed_at is not None and measurement.step <= run.resumed_at:
             run.begin_anew()
+            trial.usage = Usage()
         measurement = self._with_measured(measurement)
         run.history.append(measurement)
         run.folder.append_measurement(measurement)
@@ -450,8 +451,8 @@ class Tuner:
 
     def _take_known_folds(self, trial: RunningTrial) -> None:
         """A trial that repeats one that was cut short begins with the folds that had ended there."""
-        origin = trial.record.retry_of
-        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
+        origin = self._cut_short(trial)
+        if origin is None:
             return
         for fold in list(trial.queue):
             metrics = kept(self.folder.trial(origin).fold(fold), self._split)
@@ -495,16 +496,21 @@ class Tuner:
         self._running[record.number] = closing
         self.finish(job, outcome)
 
+    def _cut_short(self, trial: RunningTrial) -> int | None:
+        """The trial that this one repeats, where that ended through no doing of its own."""
+        origin = trial.record.retry_of
+        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
+            return None
+        return origin
+
     def _go_on(self, trial: RunningTrial, run: Run) -> Path | None:
         """Where a trial that repeats one that was cut short goes on from: the last checkpoint that it had told of.
 
         What was measured up to there is the new trial's too, and so is its time.
         """
-        origin = trial.record.retry_of
-        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
-            return None
-        saved = self._last_checkpoint(origin)
-        if saved is None:
+        origin = self._cut_short(trial)
+        saved = None if origin is None else self._last_checkpoint(origin)
+        if origin is None or saved is None:
             return None
         run.resumed_at = saved.step
         for measurement in self.folder.trial(origin).read_metrics():
