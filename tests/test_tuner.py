@@ -316,6 +316,37 @@ class TestCheckpoints:
         assert [r.cause for r in records[:7]] == [Cause.LOST] * 7
         assert records[7].retry_of == 6
 
+    def test_what_was_kept_for_another_trial_is_tidied_once_that_has_ended(self, tmp_path):
+        told = []
+
+        def tidy(folder, *, superseded):
+            told.append((folder.name, superseded))
+
+        self.cut_short(tmp_path)
+        tuner = make_tuner(tmp_path, n=1, tidy=tidy)
+        again = tuner.suggest()
+        tuner.observe(again.job, Measurement(3, {"loss": 5.0}))
+        tuner.finish(again.job, Outcome(Cause.LOST, "its machine died", again=True))
+        assert told == []  # a third one may go on from either
+        third = tuner.suggest()
+        tuner.observe(third.job, Measurement(4, {"loss": 5.0}))
+        assert told == []
+        tuner.finish(third.job, Outcome())
+        assert told == [("0001", True), ("0000", True), ("0002", False)]
+        told.clear()
+        make_tuner(tmp_path, n=1, tidy=tidy)  # the one before may have died before it got there
+        assert told == [("0001", True), ("0000", True)]
+
+    def test_the_folder_of_a_trial_that_measured_nothing_is_left_alone(self, tmp_path):
+        told = []
+
+        def tidy(folder, *, superseded):
+            told.append((folder.name, superseded))
+
+        tuner = make_tuner(tmp_path, n=1, tidy=tidy)
+        tuner.finish(tuner.suggest().job, Outcome(Cause.ERROR, "what lies there is not its own"))
+        assert told == []
+
 
 def test_a_trial_that_somebody_else_enqueued_runs_and_gets_a_seed(tmp_path):
     tuner = make_tuner(tmp_path, n=2)

@@ -70,6 +70,16 @@ class TrialDir:
         return self.path / "waiting"
 
     @property
+    def pausable(self) -> Path:
+        """There from when the trial could be asked to pause, which is to save a checkpoint and end by itself."""
+        return self.path / "pausable"
+
+    @property
+    def pause_request(self) -> Path:
+        """Asks it to."""
+        return self.path / "pause.request"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -142,6 +152,11 @@ class StudyDir:
         return self.path / "best_config.yaml"
 
     @property
+    def best_schedule(self) -> Path:
+        """Which parameters the best trial of a population had at which steps."""
+        return self.path / "best_schedule.yaml"
+
+    @property
     def best_overrides(self) -> Path:
         return self.path / "best_overrides.txt"
 
@@ -149,6 +164,11 @@ class StudyDir:
     def worker_log(self) -> Path:
         """What the processes that start trials print themselves."""
         return self.path / "workers.log"
+
+    @property
+    def ray_log(self) -> Path:
+        """What Ray has to say in the driver."""
+        return self.path / "ray.log"
 
     @property
     def verdict(self) -> Path:

@@ -17,6 +17,9 @@ from rltune.types import Cause, Purpose
 _PURPOSE = "purpose"
 _SEED = "seed"
 _RETRY_OF = "retry_of"
+_REPLACES = "replaces"
+_PARENT = "parent"
+_PARENT_STEP = "parent_step"
 _CAUSE = "cause"
 _MESSAGE = "message"
 _METRICS = "metrics"
@@ -30,6 +33,27 @@ _WARM_START = "warm_start"
 
 RACE = "race"
 """What has stopped a cross-validated trial that could no longer become the best."""
+
+POPULATION = "population"
+"""What has stopped a member of a population whose successor goes on from a better one."""
+
+TURN = "population_turn"
+"""What has stopped a member of a population until others have come as far; then a trial repeats it, or succeeds it."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a trial of a population came to be that does not begin a lineage.
+
+    Attributes:
+        replaces: The member whose place it takes.
+        parent: The trial from whose checkpoint and configuration it starts; None for one that begins anew.
+        parent_step: The step of that checkpoint.
+    """
+
+    replaces: int
+    parent: int | None = None
+    parent_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,7 @@ class TrialRecord:
         shadow_stops: Where guards in shadow mode would have; each guard's first verdict, in each fold.
         folding: How its data was split into folds, in words that are equal for equal folds; None without any.
         retry_of: The trial that this one repeats.
+        origin: What a successor in a population takes the place of, and starts from; None for any other trial.
         source: The number that a trial of an earlier study has there.
     """
 
@@ -84,6 +109,7 @@ class TrialRecord:
     shadow_stops: tuple[ShadowStop, ...] = ()
     folding: str | None = None
     retry_of: int | None = None
+    origin: Origin | None = None
     source: int | None = None
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
@@ -134,6 +160,9 @@ class TrialRecord:
             "shadow_stops": [_shadow_row(stop) for stop in self.shadow_stops],
             "folding": self.folding,
             "retry_of": self.retry_of,
+            "replaces": self.origin and self.origin.replaces,
+            "parent": self.origin and self.origin.parent,
+            "parent_step": self.origin and self.origin.parent_step,
             "source": self.source,
             "started": self.started and self.started.isoformat(timespec="milliseconds"),
             "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
@@ -141,14 +170,24 @@ class TrialRecord:
         }
 
 
-def attributes(purpose: Purpose, seed: int | None, retry_of: int | None = None) -> dict[str, Any]:
+def attributes(
+    purpose: Purpose, seed: int | None, retry_of: int | None = None, origin: Origin | None = None
+) -> dict[str, Any]:
     """What a trial is created with."""
     attrs: dict[str, Any] = {_PURPOSE: purpose.value}
     if seed is not None:
         attrs[_SEED] = seed
     if retry_of is not None:
         attrs[_RETRY_OF] = retry_of
+    if origin is not None:
+        given = {_REPLACES: origin.replaces, _PARENT: origin.parent, _PARENT_STEP: origin.parent_step}
+        attrs |= {key: value for key, value in given.items() if value is not None}
     return attrs
+
+
+def again(record: TrialRecord) -> dict[str, Any]:
+    """What a trial is created with that repeats another."""
+    return attributes(record.purpose, record.seed, record.number, record.origin)
 
 
 def write_start(trial: optuna.Trial, purpose: Purpose, seed: int) -> None:
@@ -222,10 +261,17 @@ def from_trial(trial: FrozenTrial) -> TrialRecord:
         shadow_stops=tuple(ShadowStop(**{**row, "cause": Cause(row["cause"])}) for row in attrs.get(_SHADOW_STOPS, ())),
         folding=attrs.get(_FOLDING),
         retry_of=attrs.get(_RETRY_OF),
+        origin=_origin(attrs),
         source=attrs.get(_SOURCE),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
     )
+
+
+def _origin(attrs: Mapping[str, Any]) -> Origin | None:
+    if _REPLACES not in attrs:
+        return None
+    return Origin(attrs[_REPLACES], attrs.get(_PARENT), attrs.get(_PARENT_STEP))
 
 
 def write_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
@@ -339,6 +385,33 @@ def effective(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     records = list(records)
     replaced = {r.retry_of for r in records}
     return [r for r in records if r.number not in replaced]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a schedule: one trial's configuration, from the step after `begin` to `end`."""
+
+    record: TrialRecord
+    begin: int
+    end: int | None
+
+
+def schedule(records: Iterable[TrialRecord], record: TrialRecord) -> list[Segment]:
+    """How a trial came to its last value: its ancestors' configurations and its own, in the order of their steps.
+
+    One segment for a trial that started from no other. The last has no end where nothing was measured.
+    """
+    known = {r.number: r for r in records}
+    segments: list[Segment] = []
+    end = max(record.curve, default=None)
+    while True:
+        origin = record.origin
+        begin = 0 if origin is None or origin.parent_step is None else origin.parent_step
+        if not segments or begin < (end or 0):  # a parent may have saved nothing of its own
+            segments.insert(0, Segment(record, begin, end))
+        if origin is None or origin.parent is None or origin.parent not in known:
+            return segments
+        end, record = begin, known[origin.parent]
 
 
 def busy_seconds(records: Iterable[TrialRecord]) -> float:

@@ -25,7 +25,7 @@ class Run:
         fold: Which of the trial's folds it is, counted over all repeats.
         history: What it has measured so far.
         in_shadow: Guards in shadow mode that would have.
-        plateaued: It has been stopped early, on its own curve.
+        enough: It has been told to stop and has its value: its own curve is flat, or it has come to its end.
         resumed_at: The step of the checkpoint that it goes on from; what was measured up to there is in its history.
     """
 
@@ -34,7 +34,7 @@ class Run:
     fold: int | None = None
     history: list[Measurement] = field(default_factory=list)
     in_shadow: list[StudyGuard] = field(default_factory=list)
-    plateaued: bool = False
+    enough: bool = False
     resumed_at: int | None = None
 
     def begin_anew(self) -> None:
@@ -99,7 +99,7 @@ class RunningTrial:
         return self.cause is not None or self.stopped_by is not None
 
     def decision(self, run: Run) -> Decision:
-        going_on = not self.over and not run.plateaued
+        going_on = not self.over and not run.enough
         return Decision.CONTINUE if going_on else Decision.STOP
 
     def fail(self, cause: Cause, message: str, *, again: bool = False) -> None:

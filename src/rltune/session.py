@@ -25,11 +25,11 @@ from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.records import TrialRecord
 from rltune.reporting.build import build_report
-from rltune.reporting.files import command_line, write_results
+from rltune.reporting.files import write_results
 from rltune.reporting.model import Report
 from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
-from rltune.trainers.config_text import flattened
+from rltune.trainers.registry import command_line
 from rltune.tuner import Tuner
 
 DONE = 0
@@ -103,7 +103,7 @@ class Result:
             self.records,
             self.objectives,
             self.space,
-            workers=self.config.executor.workers,
+            workers=self.config.executor.n_workers,
             n_planned=self.plan.get("n_trials"),
             recommended=self.best,
             verdict=self.verdict,
@@ -138,7 +138,7 @@ def _result(
 def _space(kept: cfg.StudyConfig) -> SearchSpace:
     """What varied, by a folder's study file: the trainer's own config, which expressions may read, stands in it."""
     given = kept.trainer.config
-    known = flattened(given) if isinstance(given, Mapping) else {}
+    known = kept.constants(given if isinstance(given, Mapping) else {})
     space = SearchSpace.from_mapping(kept.search_space, kept.constraints, kept.derived, constants=known)
     return space.with_defaults(known)
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
@@ -27,7 +27,7 @@ from rltune.errors import FolderError
 from rltune.evaluation.folds import FoldEnd, Folding, deviations, fold_values, labelled, means
 from rltune.evaluation.kept import keep, kept
 from rltune.evaluation.race import hopeless, spreads_around
-from rltune.folder import StudyDir, write_json
+from rltune.folder import StudyDir, TrialDir, write_json
 from rltune.guards import Mode, StudyGuard, Verdict
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan, Request
@@ -37,6 +37,7 @@ from rltune.records import ShadowStop, TrialRecord
 from rltune.running import Run, RunningTrial
 from rltune.space import SearchSpace
 from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, Suggestion, Usage
+from rltune.wording import listed
 
 MEASURED_METRICS = ("training_time", "memory_usage", "gpu_memory_usage")
 """Metrics that a trial has without reporting them: seconds, bytes, bytes."""
@@ -44,8 +45,18 @@ MEASURED_METRICS = ("training_time", "memory_usage", "gpu_memory_usage")
 _TRAINED = (Cause.DIVERGED, Cause.COLLAPSED, Cause.NO_SIGNAL, Cause.REWARD_HACKING)
 """Failures of a training that works: they do not speak against the trainer."""
 
+_CUT_SHORT = (Cause.LOST, Cause.INTERRUPTED)
+"""Ends of no doing of the trial's own: one that repeats it goes on from its last checkpoint."""
+
 _MAX_RETRIES = 2
 """A configuration that was running each time the tuner died may be what killed it."""
+
+
+class Tidy(Protocol):
+    """What removes from a trial's folder what was kept for another trial to go on from; may be called again."""
+
+    def __call__(self, folder: Path, /, *, superseded: bool) -> None:
+        """`superseded`: the trial was cut short, and the one that repeats it has ended; else it has ended itself."""
 
 
 @dataclass
@@ -63,11 +74,14 @@ class Tuner:
             has a value. None: it runs on.
         value: Which value of a run's curve is the run's: the last or the best.
         horizon: The step at which a full run ends.
+        stops_at_horizon: Whether a run that has come there is told to stop; else it ends by itself.
+        step_metric: The metric whose value is the step of a measurement; None where a measurement's step is its own.
         timeout_seconds: Time for the whole study, pauses between sessions not counted.
         max_failures: So many failures in a row end the study; trainings that diverged are not counted.
         first_failures: So do so many where no trial has ever succeeded.
         on_change: Called with a trial's record when it starts and when it ends.
         on_fold: Called with a running trial's record when a fold of it has ended.
+        tidy: Called with the folder of a trial that nobody goes on from any more; see `Tidy`.
         clock: Seconds; only differences matter.
         halted: Why no further trial starts, where that is not the plan's own end.
         finished: The plan has nothing more to run.
@@ -82,11 +96,14 @@ class Tuner:
     patience: int | None = None
     value: Literal["last", "best"] = "last"
     horizon: int | None = None
+    stops_at_horizon: bool = False
+    step_metric: str | None = None
     timeout_seconds: float | None = None
     max_failures: int = 10
     first_failures: int = 5
     on_change: Callable[[TrialRecord], None] = lambda _: None
     on_fold: Callable[[TrialRecord, FoldEnd], None] = lambda _record, _end: None
+    tidy: Tidy = lambda _folder, *, superseded: None  # noqa: ARG005
     clock: Callable[[], float] = time.monotonic
     halted: str | None = field(default=None, init=False)
     finished: bool = field(default=False, init=False)
@@ -105,6 +122,8 @@ class Tuner:
         for record in self.records:
             if record.state is TrialState.RUNNING:
                 self._close_orphan(record)
+        for record in self.records:
+            self._tidy_behind(record)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -128,7 +147,7 @@ class Tuner:
                 if isinstance(request, Idle):
                     self.finished = request is Idle.DONE
                     return request
-                attrs = rec.attributes(request.purpose, request.seed)
+                attrs = rec.attributes(request.purpose, request.seed, request.retry_of, request.origin)
                 self.study.enqueue_trial(self.space.to_journal(request.params or {}), user_attrs=attrs)
             if (suggestion := self._start()) is not None:
                 return suggestion
@@ -137,7 +156,10 @@ class Tuner:
     def observe(self, job: int, measurement: Measurement) -> Decision:
         """Writes down one measurement of a run and decides whether it goes on."""
         trial, run = self._find(job)
-        if run.resumed_at is not None and measurement.step <= run.resumed_at:
+        measurement = self._with_step(run, measurement)
+        tells_step = self.step_metric in (None, *measurement.metrics)
+        if run.resumed_at is not None and measurement.step <= run.resumed_at and tells_step:
+            self._refuse_beginning(trial, measurement)
             run.begin_anew()
             trial.usage = Usage()
         measurement = self._with_measured(measurement)
@@ -147,6 +169,8 @@ class Tuner:
             self._note(trial, measurement)
         if trial.decision(run) is Decision.CONTINUE:
             self._judge(trial, run, measurement)
+        if trial.decision(run) is Decision.CONTINUE and self._takes_turns(trial, measurement):
+            trial.prune(rec.TURN)
         return trial.decision(run)
 
     def finish(self, job: int, outcome: Outcome) -> None:
@@ -159,6 +183,9 @@ class Tuner:
         if run.fold is None:
             metrics |= _measured(trial.usage)
             self._close(trial, metrics, self._values(run, metrics))
+            # In a folder where none has run, nothing is the trial's.
+            if run.history and trial.cause not in _CUT_SHORT and not self._keeps_checkpoints:
+                self.tidy(run.folder.path, superseded=False)
             return
         if not trial.over:
             self._take_fold(trial, run, run.fold, self._of_ended(run, metrics, outcome.usage))
@@ -172,6 +199,7 @@ class Tuner:
             self._close_folded(trial)
         if self.finished:
             self._write_plan()
+            self._tidy_population()
 
     def _write_plan(self) -> None:
         folds = None if self.folding is None else self.folding.n
@@ -180,6 +208,9 @@ class Tuner:
     # --- suggest -----------------------------------------------------------------------------------------------------
 
     def _request(self) -> Request | Idle:
+        if self.plan.population is not None:
+            is_over = self._time_is_up()
+            return self.plan.next(rec.load(self.study), search_is_over=is_over, checkpoint=self._checkpoint_step)
         if self.timeout_seconds is None:
             return self.plan.next(self.records)
         if self.elapsed_seconds >= self.timeout_seconds:
@@ -187,6 +218,9 @@ class Tuner:
         # The finals need their share of the time, as they have of the trials.
         for_search = self.timeout_seconds * (1 - self.plan.n_finals / max(1, self.plan.n_trials))
         return self.plan.next(self.records, search_is_over=self.elapsed_seconds >= for_search)
+
+    def _time_is_up(self) -> bool:
+        return self.timeout_seconds is not None and self.elapsed_seconds >= self.timeout_seconds
 
     def _wait_or_done(self) -> Idle:
         return Idle.WAIT if self._running else Idle.DONE
@@ -222,7 +256,13 @@ class Tuner:
         if self.folding is None:
             run = trial.runs[number] = Run(number, folder)
             resume_from = self._go_on(trial, run)
-            return Suggestion(number, trial.params, record.seed, folder.path, self.horizon, resume_from)
+            if resume_from is None and record.origin is not None and record.origin.parent is not None:
+                trial.fail(Cause.LOST, f"the checkpoint of trial {record.origin.parent} to start from is gone")
+                self._close(trial, {}, ())
+                return None
+            # Absolute, since a trainer names its checkpoints by it, and the study may go on from elsewhere.
+            directory = folder.path.absolute()
+            return Suggestion(number, trial.params, record.seed, directory, self.horizon, resume_from)
         rec.write_folding(optuna_trial, self.folding.split)
         trial.queue = self.folding.order(record.seed)
         self._take_known_folds(trial)
@@ -258,6 +298,18 @@ class Tuner:
 
     # --- observe -----------------------------------------------------------------------------------------------------
 
+    def _with_step(self, run: Run, measurement: Measurement) -> Measurement:
+        """With the step that its metric says, in whole steps; without that metric, it is of the step before."""
+        if self.step_metric is None:
+            return measurement
+        value = measurement.metrics.get(self.step_metric, math.nan)
+        last = run.history[-1].step if run.history else 0
+        return replace(measurement, step=int(value) if 0 <= value < math.inf else last)
+
+    def _without_step(self, metric: str, measurement: Measurement) -> str:
+        message = f"`{self._objectives[0].metric}` was reported without `{metric}`, which the pruner takes for the step"
+        return f"{message}; reported were {listed(measurement.metrics)}"
+
     def _with_measured(self, measurement: Measurement) -> Measurement:
         """With what was measured from outside, where it is an objective and so belongs to the curve."""
         wanted = {o.metric for o in self._objectives} & set(MEASURED_METRICS) - set(measurement.metrics)
@@ -283,14 +335,59 @@ class Tuner:
         objective = self._objectives[0]
         if objective.metric not in measurement.metrics:
             return
+        if self.step_metric is not None and self.step_metric not in measurement.metrics:
+            trial.fail(Cause.ERROR, self._of_fold(run, self._without_step(self.step_metric, measurement)))
+            return
         if self.horizon is not None and measurement.step >= self.horizon:
+            run.enough = self.stops_at_horizon
             return
         if self._on_plateau(run):
-            run.plateaued = True
+            run.enough = True
             if run.fold is None:
                 trial.stopped_by = "early_stopping"
+        elif run.fold is None and self._makes_way(trial, run):
+            trial.prune(rec.POPULATION)
         elif run.fold is None and self._should_prune(trial):
             trial.prune("pruner")
+
+    def _makes_way(self, trial: RunningTrial, run: Run) -> bool:
+        """Whether a member of a population is to be replaced; no member that could not be is stopped."""
+        population = self.plan.population
+        if population is None or not trial.may_be_pruned or run.history[-1].step < population.warmup:
+            return False
+        if obstacle := population.obstacle(run.history):
+            self._halt(trial, obstacle)
+        if self.halted is not None or self._time_is_up():
+            return False
+        records = rec.load(self.study)
+        can_be_replaced = self.plan.room(records) > population.n_due(records)
+        return can_be_replaced and population.makes_way(trial.number, records, self._checkpoint_step)
+
+    def _takes_turns(self, trial: RunningTrial, measurement: Measurement) -> bool:
+        """Whether a member of a population that has saved a checkpoint makes room for those that are behind it."""
+        population, horizon = self.plan.population, math.inf if self.horizon is None else self.horizon
+        if population is None or measurement.checkpoint is None or not trial.may_be_pruned:
+            return False
+        if self.halted is not None or self._time_is_up() or measurement.step >= horizon:
+            return False
+        records = rec.load(self.study)
+        return population.takes_turns(trial.number, records, room=self.plan.room(records) > 0)
+
+    def _refuse_beginning(self, trial: RunningTrial, measurement: Measurement) -> None:
+        """A member of a population that begins at the beginning instead of where it was told makes it pointless."""
+        origin = trial.record.origin
+        if origin is None or origin.parent_step is None or measurement.step > origin.parent_step:
+            return
+        self._halt(
+            trial,
+            f"it was to go on from the checkpoint of trial {origin.parent} at step {origin.parent_step}, and reported "
+            f"step {measurement.step}; the trainer must load `trial.resume_from` and begin with the step after it",
+        )
+
+    def _halt(self, trial: RunningTrial, why: str) -> None:
+        """A fault of the trainer's that every other trial would have too."""
+        trial.fail(Cause.ERROR, why)
+        self.halted = f"trial {trial.number}: {why}"
 
     def _ask_guards(self, trial: RunningTrial, run: Run) -> Verdict | None:
         """The verdict that ends the run; those of shadow mode are written down, the first of each guard."""
@@ -334,7 +431,7 @@ class Tuner:
         """Whether the trial has failed with this run. A run that we stopped is not to blame for how it went down."""
         if trial.cause is not None or trial.pruned:
             return
-        if outcome.cause is not None and not run.plateaued:
+        if outcome.cause is not None and not run.enough:
             cause, message = outcome.cause, outcome.message
         else:
             found = self._unusable(self._values(run, {**metrics, **_measured(outcome.usage)}), metrics)
@@ -380,6 +477,7 @@ class Tuner:
         write_json(self.folder.trial(number).result, record.to_json())
         if not again:
             self._count_failure(record)
+        self._tidy_behind(record)
         self.on_change(record)
 
     def _set_constraints(self, trial: optuna.Trial, metrics: Mapping[str, float]) -> None:
@@ -498,39 +596,73 @@ class Tuner:
 
     def _cut_short(self, trial: RunningTrial) -> int | None:
         """The trial that this one repeats, where that ended through no doing of its own."""
-        origin = trial.record.retry_of
-        if origin is None or self._records[origin].cause not in (Cause.LOST, Cause.INTERRUPTED):
-            return None
-        return origin
+        return self._origin(trial.record)
+
+    def _origin(self, record: TrialRecord) -> int | None:
+        origin = record.retry_of
+        return None if origin is None or not _is_cut_short(self._records[origin]) else origin
+
+    @property
+    def _keeps_checkpoints(self) -> bool:
+        """Any trial of a population may be what another is to start from, up to the end of the search."""
+        return self.plan.population is not None and not self.finished
+
+    def _tidy_population(self) -> None:
+        for record in rec.effective(self.records) if self.plan.population is not None else ():
+            folder = self.folder.trial(record.number)
+            if record.cause not in _CUT_SHORT and folder.metrics.exists():
+                self.tidy(folder.path, superseded=False)
+            self._tidy_behind(record)
+
+    def _tidy_behind(self, record: TrialRecord) -> None:
+        """What was left for a trial to go on from is of no use once that has ended, unless it was cut short as well."""
+        if self._keeps_checkpoints or not record.state.is_finished() or record.cause in _CUT_SHORT:
+            return
+        while (origin := self._origin(record)) is not None:
+            self.tidy(self.folder.trial(origin).path, superseded=True)
+            record = self._records[origin]
 
     def _go_on(self, trial: RunningTrial, run: Run) -> Path | None:
         """Where a trial that repeats one that was cut short goes on from: the last checkpoint that it had told of.
 
-        What was measured up to there is the new trial's too, and so is its time.
+        What was measured up to there is the new trial's too, and so is its time. A successor in a population has what
+        its parent measured up to the checkpoint that it starts from, but not its time, which the parent has spent.
         """
         origin = self._cut_short(trial)
         saved = None if origin is None else self._last_checkpoint(origin)
+        member = trial.record.origin
+        if saved is None and member is not None and member.parent is not None:
+            origin, saved = member.parent, self._last_checkpoint(member.parent, member.parent_step)
+            saved = saved if saved is not None and saved.step == member.parent_step else None
         if origin is None or saved is None:
             return None
         run.resumed_at = saved.step
         for measurement in self.folder.trial(origin).read_metrics():
             if measurement.step <= saved.step:
-                run.history.append(measurement)
+                run.history.append(_placed(measurement, self.folder.trial(origin)))
                 self._note(trial, measurement)
-                trial.usage = Usage(measurement.seconds)
+                trial.usage = Usage(measurement.seconds if origin == trial.record.retry_of else 0.0)
         run.history.append(saved)
         for measurement in run.history:
             run.folder.append_measurement(measurement)
         assert saved.checkpoint is not None
         return Path(saved.checkpoint)
 
-    def _last_checkpoint(self, number: int) -> Measurement | None:
-        """The step and the place of the last checkpoint of a trial that is still there."""
-        folder = self.folder.trial(number)
+    def _last_checkpoint(self, number: int, up_to: int | None = None) -> Measurement | None:
+        """The step and the place of the last checkpoint of a trial that is still there, or of the last up to a step."""
+        folder, later = self.folder.trial(number), set[str]()
         for measurement in reversed(folder.read_metrics()):
-            if measurement.checkpoint is not None and (path := folder.path / measurement.checkpoint).exists():
+            if measurement.checkpoint is None or measurement.checkpoint in later:  # overwritten since
+                continue
+            if up_to is not None and measurement.step > up_to:
+                later.add(measurement.checkpoint)
+            elif (path := folder.path / measurement.checkpoint).exists():
                 return Measurement(measurement.step, {}, measurement.seconds, str(path.absolute()))
         return None
+
+    def _checkpoint_step(self, number: int, up_to: int) -> int | None:
+        saved = self._last_checkpoint(number, up_to)
+        return None if saved is None else saved.step
 
     def _progress(self, number: int | None) -> tuple[int, int]:
         """How far a trial has come, in a way that another one can go on from: folds, and the step of a checkpoint."""
@@ -570,8 +702,7 @@ class Tuner:
         record = records[number]
         if any(r.retry_of == number for r in records):
             return
-        attrs = rec.attributes(record.purpose, record.seed, retry_of=number)
-        self.study.enqueue_trial(self.space.to_journal(record.params), user_attrs=attrs)
+        self.study.enqueue_trial(self.space.to_journal(record.params), user_attrs=rec.again(record))
 
     def _remembered_points(self) -> ParetoPruning | None:
         """What a pruner needs in a study with several objectives, which Optuna keeps no curves of."""
@@ -609,6 +740,17 @@ class Tuner:
     def _refresh(self, number: int) -> TrialRecord:
         record = self._records[number] = rec.read(self.study, number)
         return record
+
+
+def _placed(measurement: Measurement, folder: TrialDir) -> Measurement:
+    """With the place of its checkpoint as it is found from another trial's folder."""
+    if measurement.checkpoint is None:
+        return measurement
+    return replace(measurement, checkpoint=str((folder.path / measurement.checkpoint).absolute()))
+
+
+def _is_cut_short(record: TrialRecord) -> bool:
+    return record.cause in _CUT_SHORT or record.stopped_by == rec.TURN
 
 
 def _measured(usage: Usage) -> dict[str, float]:

@@ -17,6 +17,9 @@ from typing import Any, Protocol, TypeAlias
 Scalar: TypeAlias = bool | int | float | str | None
 """What a parameter may be."""
 
+HORIZON = "trainer.horizon"
+"""The key of the study file, and what expressions call the step at which a full run ends."""
+
 
 class Purpose(StrEnum):
     """Why a trial ran."""
@@ -186,6 +189,8 @@ class Resources:
         stall_seconds: A trial that has reported, and is silent for longer, is ended as `stalled`; one that reports
             seldom has several times its usual interval.
         grace_seconds: How long a trial has between TERM and KILL.
+        pause_seconds: How long a trial that can pause may take to save a checkpoint and end, once the study is stopped;
+            only then is it sent TERM. See `rltune.folder.TrialDir.pausable`.
     """
 
     gpus: float = 0.0
@@ -194,6 +199,7 @@ class Resources:
     grace_seconds: float = 10.0
     setup_seconds: float | None = None
     stall_seconds: float | None = None
+    pause_seconds: float = 0.0
 
 
 def _peak(a: int | None, b: int | None) -> int | None:

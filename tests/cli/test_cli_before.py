@@ -33,6 +33,15 @@ def test_help_loads_nothing_heavy():
     assert done.stderr.strip() == "[]"
 
 
+def test_to_read_a_study_loads_nothing_of_nemo_rl():
+    code = (
+        "import sys\nimport rltune.session, rltune.cli.views.status, rltune.cli.views.as_json\n"
+        "print([m for m in sys.modules if 'nemo_rl' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_verb_and_a_wrong_verb_are_usage_errors(rltune):
     assert rltune("runn").code == 2
     assert rltune("run").code == 2

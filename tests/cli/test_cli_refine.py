@@ -18,8 +18,9 @@ search_space:
   # what matters
   lr: {type: float, min: 1e-4, max: 0.9, log: true}   # orders of magnitude
   batch: {type: categorical, choices: [8, 16, 32]}
-
-evaluation: {metric: score, direction: maximize}  # the reward
+constraints:
+    -   "lr * batch < 100"      # never violated
+evaluation: {metric: score,   direction: maximize}  # the reward
 executor: inline
 algorithm: random
 seed: 3
@@ -41,7 +42,7 @@ def test_the_next_study_is_the_users_own_file_with_what_is_new(rltune, done):
     shown = rltune("refine", "study.yaml", "-o", "next.yaml")
     assert shown.code == 0, shown.err
     lines = (done / "next.yaml").read_text().splitlines()
-    assert lines[:4] == ["# Sorting, by GRPO.", "name: small-2 # its folder", "", "warm_start: runs/small"]
+    assert lines[:4] == ["# Sorting, by GRPO.", "name: small-2   # its folder", "warm_start: runs/small", ""]
     assert "  # what matters" in lines
     (lr,) = [line for line in lines if line.startswith("  lr:")]
     assert lr.endswith("# orders of magnitude")
@@ -111,7 +112,7 @@ def test_too_few_trials_write_nothing(rltune, job):
 
 
 def test_a_file_that_was_changed_since_is_not_what_was_run(rltune, done):
-    (done / "study.yaml").write_text(STUDY.replace("score, direction: maximize", "other, direction: minimize"))
+    (done / "study.yaml").write_text(STUDY.replace("score,   direction: maximize", "other, direction: minimize"))
     assert rltune("refine", "study.yaml", "-o", "next.yaml").code == 0
     text = (done / "next.yaml").read_text()
     assert "metric: score" in text
@@ -158,7 +159,7 @@ def test_the_root_key_short_forms_and_anchors(rltune, job):
 
 
 def test_several_objectives_and_nothing_feasible_are_refused(rltune, done):
-    two = STUDY.replace("{metric: score, direction: maximize}", "{primary_metric: score, direction: maximize, "
+    two = STUDY.replace("{metric: score,   direction: maximize}", "{primary_metric: score, direction: maximize, "
                         "secondary_metrics: [other]}").replace("name: small", "name: two")  # fmt: skip
     (done / "two.yaml").write_text(two.replace("n_trials: 40", "n_trials: 3"))
     assert rltune("run", "two.yaml").code == 0

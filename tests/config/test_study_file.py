@@ -49,7 +49,7 @@ class TestAccepted:
         assert (config.algorithm.name, config.n_trials, config.timeout_hours, config.seed) == ("auto", 100, None, 0)
         assert (config.trainer.function, config.trainer.command, config.trainer.config) == ("job:train", None, None)
         assert (config.pruner.name, [guard.name for guard in config.guards]) == ("none", ["divergence"])
-        assert (config.executor.name, config.executor.workers, config.executor.gpus_per_trial) == ("local", 1, 0)
+        assert (config.executor.name, config.executor.workers, config.executor.gpus_per_trial) == ("local", None, 0)
         assert (config.protocol.name, config.protocol.finalists) == ("auto", None)
         assert (config.evaluation.cross_validation, config.evaluation.early_stopping) == (False, False)
         assert (config.storage, config.out, config.max_failures_in_a_row) == ("journal", "runs", 10)
@@ -196,7 +196,8 @@ WRONG = {
         "executor: {zzz: 1}",
         (
             "5: executor.zzz: unknown key (known: `name`, `workers`, `gpus_per_trial`, `gpus`, `timeout_minutes`, "
-            "`setup_minutes`, `stall_minutes`, `memory_limit`, `grace_seconds`, `warm`)"
+            "`setup_minutes`, `stall_minutes`, `memory_limit`, `grace_seconds`, `warm`, `address`, `resources`, "
+            "`nodes`, `isolate`, `runtime_env`, `shared_storage`, `autoscaling`)"
         ),
     ),
     "text for a number": (
@@ -245,7 +246,8 @@ WRONG = {
         "algorithm: bayesain",
         (
             "5: algorithm: there is no sampler `bayesain` (did you mean `bayesian`? known are `auto`, `bayesian`, "
-            "`cmaes`, `gp`, `grid`, `nsga2`, `random`, `sobol`, `tpe`, and `module:Class` for one of your own)"
+            "`cmaes`, `gp`, `grid`, `nsga2`, `population`, `random`, `sobol`, `tpe`, and `module:Class` for one of "
+            "your own)"
         ),
     ),
     "sampler without a name": ("", "algorithm: {seed: 3}", "5: algorithm.name: is missing (as in name: ...)"),
@@ -460,7 +462,7 @@ WRONG = {
         "",
         "pruner: medain",
         (
-            "5: pruner: there is no pruner `medain` (did you mean `median`? known are `halving`, `hyperband`, "
+            "5: pruner: there is no pruner `medain` (did you mean `median`? known are `asha`, `halving`, `hyperband`, "
             "`median`, `none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)"
         ),
     ),
@@ -499,9 +501,39 @@ WRONG = {
         "",
         "executor: locl",
         (
-            "5: executor: there is no executor `locl` (did you mean `local`? known are `inline`, `local`, "
+            "5: executor: there is no executor `locl` (did you mean `local`? known are `inline`, `local`, `ray`, "
             "and `module:Class` for one of your own)"
         ),
+    ),
+    "a key of ray": (
+        "",
+        "executor: {nodes: 2}",
+        "5: executor.nodes: does nothing: the executor is local (use the executor ray)",
+    ),
+    "resources": (
+        "",
+        "executor: {name: ray, resources: {gpu: 1.5}}",
+        "5: executor.resources.gpu: must be a whole number, or a fraction below 1, got 1.5",
+    ),
+    "negative resources": (
+        "",
+        "executor: {name: ray, resources: {cpu: -1}}",
+        "5: executor.resources.cpu: must be an amount from 0 on, got -1 (as in {cpu: 4, gpu: 0.5})",
+    ),
+    "two numbers of GPUs": (
+        "",
+        "executor: {name: ray, gpus_per_trial: 2, resources: {gpu: 1}}",
+        "5: executor.gpus_per_trial: is 2, but resources has 1 of them (give one of the two)",
+    ),
+    "GPUs of a cluster": (
+        "",
+        "executor: {name: ray, gpus_per_trial: 1, gpus: [0]}",
+        "5: executor.gpus: does nothing: Ray hands out its cluster's GPUs (give resources: {gpu: 1})",
+    ),
+    "a limit that nobody enforces": (
+        "",
+        "executor: {name: ray, isolate: false, memory_limit: 8GB}",
+        ("5: executor.memory_limit: does nothing: without a process of its own, no trial can be ended (isolate: true)"),
     ),
     "size": (
         "",

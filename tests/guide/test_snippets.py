@@ -207,6 +207,43 @@ class TestRayTune:
             loss = train({**config, "max_epochs": epoch})["validation_loss"]
             rltune.report(validation_loss=loss, epoch=epoch)  # what Ray of today refuses: it takes a mapping
 
+    @pytest.mark.parametrize("executor", ["inline", {"workers": 2}], ids=str)
+    def test_its_function_its_space_and_its_scheduler_as_rays_users_write_them_today(self, tmp_path, executor):
+        tune = pytest.importorskip("ray.tune")
+
+        def training_function(config):
+            for epoch in range(config["max_epochs"]):
+                loss = train({**config, "max_epochs": epoch + 1})["validation_loss"]
+                tune.report({"validation_loss": loss, "epoch": epoch})
+
+        result = rltune.tune(
+            training_function,
+            {
+                "learning_rate": tune.loguniform(1e-5, 1e-3),
+                "batch_size": tune.choice([16, 32]),
+                "warmup_steps": tune.lograndint(100, 5000),
+                "dropout_rate": tune.uniform(0.0, 0.3),
+                "max_epochs": 10,
+            },
+            metric="validation_loss",
+            pruner={
+                "name": "asha",
+                "time_attr": "epoch",
+                "max_t": 3,
+                "grace_period": 1,
+                "reduction_factor": 2,
+                "metric": "validation_loss",
+                "mode": "min",
+            },
+            n_trials=8,
+            executor=executor,
+            protocol="simple",
+            out=tmp_path / "s",
+        )
+        assert {r.state for r in result.records} == {TrialState.COMPLETE, TrialState.PRUNED}
+        assert {max(r.curve) for r in result.records if r.state is TrialState.COMPLETE} == {3}
+        assert result.best.value == min(r.value for r in result.records if r.state is TrialState.COMPLETE)
+
     def test_its_training_function_and_its_scheduler(self):
         space = {"learning_rate": LR, "dropout_rate": ("float", 0.0, 0.3)}
         result = rltune.tune(

@@ -59,8 +59,9 @@ gpus, ray = os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["RAY_TMPDIR"]
 row = {"trial": int(trial), "fault": fault, "gpus": gpus, "ray": ray}
 with (here / "given.jsonl").open("a") as file:
     file.write(json.dumps(row) + "\\n")
-with (here / "ledger.txt").open("a") as file:
-    file.write(f"started {trial} {seed} {os.getpid()}\\n")
+if fault != "busy_port":  # the same trial starts again, with other ports
+    with (here / "ledger.txt").open("a") as file:
+        file.write(f"started {trial} {seed} {os.getpid()}\\n")
 if fault == "lingers":
     subprocess.call(sys.argv[1:])
     time.sleep(60)

@@ -75,7 +75,6 @@ FAULTS = [
     Fault("lost_cluster:3", Cause.LOST, "its Ray cluster went away", again=True),
     Fault("placement_timeout", Cause.LOST, "placement group timed out", again=True),
     Fault("too_few_gpus", Cause.LOST, "fewer GPUs than cluster.gpus_per_node", again=True),
-    Fault("busy_port", Cause.LOST, "a port that it needs was taken", again=True),
     Fault("vllm_start", Cause.ERROR, "vLLM did not start"),
     Fault("die_in_validation", Cause.ERROR, "UnboundLocalError"),
     Fault("exit_early:3", Cause.ERROR, "it exited with 0, but ended after 3 of 6 steps"),
@@ -88,7 +87,7 @@ FAULTS = [
     Fault("oom:4,orphan", Cause.OUT_OF_MEMORY, "CUDA out of memory", blamed=True),
 ]
 
-WELL = ["", "orphan", "slow_step:0.5,deaf"]
+WELL = ["", "orphan", "slow_step:0.5,deaf", "busy_port"]
 
 
 class Studied(NamedTuple):
@@ -249,7 +248,6 @@ def test_a_killed_tuner(make: Any, recipe: str, kill: Kill) -> None:
     session.send(signal.SIGKILL)
     assert session.end().code == -signal.SIGKILL
     case.assert_nothing_lives(8)
-    before = [fingerprint(case.folder.trial(n).checkpoints) for n in running]
     for left in (Path(g.ray) for g in case.given() if Path(g.ray).exists()):
         an_hour_ago = time.time() - 3600
         os.utime(left / "rltune.lock", (an_hour_ago, an_hour_ago))
@@ -260,7 +258,7 @@ def test_a_killed_tuner(make: Any, recipe: str, kill: Kill) -> None:
     assert not [given.ray for given in case.given() if Path(given.ray).exists()]
     assert_sound(case)
     assert "the tuner ended while this trial ran" in case.show(running[0])
-    assert [fingerprint(case.folder.trial(n).checkpoints) for n in running] == before
+    assert not any(isolation.steps_in(case.folder.trial(n).checkpoints) for n in running)
     for number in running:
         lost, (again,) = case.records()[number], [r for r in case.records() if r.retry_of == number]
         assert (lost.cause, again.state, again.seed) == (Cause.LOST, TrialState.COMPLETE, lost.seed), again.message

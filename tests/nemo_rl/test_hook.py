@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from rltune.folder import TrialDir
 from rltune.trainers.nemo_rl import hook, isolation
 from rltune.trainers.nemo_rl.channel import Channel
 from rltune.trainers.nemo_rl.recipe import load_recipe
 from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
-from rltune.types import Measurement, Outcome, Suggestion, TrialStopped
+from rltune.types import Cause, Measurement, Outcome, Suggestion, TrialStopped
 from rltune.worker import attempt
 
 pytest.importorskip("omegaconf", reason="recipes are read with OmegaConf")
@@ -265,22 +266,12 @@ class TestChannel:
         assert reader.skipped.count == 2
 
     def test_a_pause_only_where_the_hook_has_attached_one(self, tmp_path: Path, log: Path) -> None:
-        channel = Channel(tmp_path, pause_seconds=60)
+        channel = Channel(tmp_path)
         reader = channel.open(tmp_path, log)
-        assert not channel.pause()
+        assert not channel.can_pause
         hook.append(channel.metrics, {"hook": "pause"})
         assert reader.read() == []
-        assert channel.pause()
-        assert channel.stop.exists()
-
-    def test_a_pause_that_takes_too_long_ends_the_trial(self, tmp_path: Path, log: Path) -> None:
-        channel = Channel(tmp_path, pause_seconds=1e-9)
-        reader = channel.open(tmp_path, log)
-        hook.append(channel.metrics, {"hook": "pause"})
-        reader.read()
-        channel.pause()
-        with pytest.raises(TrialStopped):
-            reader.read()
+        assert channel.can_pause
 
 
 @pytest.mark.slow
@@ -345,39 +336,77 @@ class TestRunning:
 
 @pytest.mark.slow
 class TestPause:
-    def stop_at(self, step: int) -> Callable[[Measurement], None]:
-        def stop(measurement: Measurement) -> None:
-            if measurement.step >= step:
-                raise TrialStopped
+    @pytest.fixture
+    def trial(self, suggestion: Suggestion) -> TrialDir:
+        return TrialDir(suggestion.directory)
 
-        return stop
+    def at(self, step: int, act: Callable[[], object]) -> Callable[[Measurement], None]:
+        """Acts at each measurement of a step that is over."""
 
-    def test_it_saves_the_step_that_it_ends_with_and_goes_on_from_there(
-        self, make: Any, suggestion: Suggestion, tmp_path: Path
+        def report(measurement: Measurement) -> None:
+            if measurement.step >= step and "train/loss" in measurement.metrics:
+                act()
+
+        return report
+
+    def test_it_saves_the_step_that_it_ends_with_and_tells_of_it(
+        self, make: Any, suggestion: Suggestion, trial: TrialDir
     ) -> None:
-        options = {"overrides": SAVING, "horizon": 500, "keep_checkpoints": "none"}
-        outcome, _ = run(make(stand_in="slow_step:0.2", pause_seconds=60, **options), suggestion, self.stop_at(2))
-        assert (outcome.stopped, outcome.cause) == (True, None)
+        trainer = make(stand_in="slow_step:0.2", overrides=SAVING, horizon=500, keep_checkpoints="none")
+        outcome, seen = run(trainer, suggestion, self.at(2, trial.pause_request.touch))
         trained = max(row["step"] for row in rows(suggestion.directory / "hook.jsonl") if "train/loss" in row)
-        saved = isolation.steps_in(suggestion.directory / "checkpoints")
+        assert 2 < trained < 500
+        saved = isolation.steps_in(trial.checkpoints)
         assert list(saved) == [trained]
-        assert 2 <= trained < 500
-        assert f"rltune: paused; its newest checkpoint is of step {trained}" in log_of(suggestion)
-        assert not (suggestion.directory / "hook.stop").exists()
+        assert [(m.step, m.checkpoint) for m in seen if m.checkpoint] == [(trained, str(saved[trained]))]
+        assert outcome.cause is Cause.INTERRUPTED
+        said = f"paused after step {trained}; its newest checkpoint is of step {trained}"
+        assert said in outcome.message
+        assert f"rltune: {said}" in log_of(suggestion)
 
-        other = tmp_path / "study" / "trials" / "0008"
-        other.mkdir()
-        longer = Suggestion(8, {}, 11, other, resume_from=saved[trained])
-        _, seen = run(make(**options), longer, self.stop_at(trained + 1))
-        assert seen[-1].step == trained + 1
+    def test_one_that_the_tuner_stops_is_ended_at_once(
+        self, make: Any, suggestion: Suggestion, trial: TrialDir
+    ) -> None:
+        def stop() -> None:
+            assert trial.pausable.exists()
+            raise TrialStopped
 
-    def test_without_the_setting_it_ends_at_once(self, make: Any, suggestion: Suggestion) -> None:
-        trainer = make(stand_in="slow_step:0.2", overrides=SAVING, horizon=500)
-        assert run(trainer, suggestion, self.stop_at(2))[0].stopped
-        assert list(isolation.steps_in(suggestion.directory / "checkpoints")) == []
+        outcome, _ = run(make(stand_in="hang:3", overrides=SAVING, horizon=500), suggestion, self.at(2, stop))
+        assert (outcome.stopped, outcome.cause) == (True, None)
+        assert not isolation.steps_in(trial.checkpoints)
 
-    def test_a_run_that_does_not_pause_in_time_is_ended(self, make: Any, suggestion: Suggestion) -> None:
-        trainer = make(stand_in="hang:3", overrides=SAVING, horizon=500, pause_seconds=0.5)
-        outcome, _ = run(trainer, suggestion, self.stop_at(2))
-        assert outcome.stopped
-        assert list(isolation.steps_in(suggestion.directory / "checkpoints")) in ([], [2])
+    def test_at_its_last_step_it_is_complete(self, make: Any, suggestion: Suggestion, trial: TrialDir) -> None:
+        trainer = make(stand_in="slow_step:0.2", overrides=SAVING, horizon=2)
+        outcome, seen = run(trainer, suggestion, self.at(1, trial.pause_request.touch))
+        assert outcome == Outcome()
+        assert seen[-1].step == 2
+
+    def test_an_end_before_its_time_is_none(self, make: Any, suggestion: Suggestion, trial: TrialDir) -> None:
+        """It was asked to pause, and exits with 0 without having heard of it."""
+        trainer = make(stand_in="exit_early:3", overrides=SAVING, horizon=6, hook="off")
+        outcome, _ = run(trainer, suggestion, self.at(1, trial.pause_request.touch))
+        assert outcome.cause is Cause.ERROR
+        assert "it exited with 0, but ended after 3 of 6 steps" in outcome.message
+
+    @pytest.mark.parametrize(
+        ("options", "offered"),
+        [
+            ({}, True),
+            ({"hook": "off"}, False),
+            ({"overrides": {"checkpointing.enabled": False}}, False),
+        ],
+    )
+    def test_it_offers_to_pause_from_its_first_step_on(
+        self, make: Any, suggestion: Suggestion, trial: TrialDir, options: dict[str, Any], offered: bool
+    ) -> None:
+        seen: list[tuple[bool, bool]] = []
+
+        def look(measurement: Measurement) -> None:
+            seen.append((measurement.step > 0 and "train/loss" in measurement.metrics, trial.pausable.exists()))
+
+        trainer = make(**{"overrides": SAVING | {"grpo.val_at_start": True}} | options)
+        assert run(trainer, suggestion, look)[0] == Outcome()
+        assert any(over for over, _ in seen)
+        assert all(there == offered for over, there in seen if over)
+        assert not seen[0][1]
+        assert not trial.pausable.exists()

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +16,14 @@ from optuna.trial import TrialState
 from rltune import config as cfg
 from rltune import session
 from rltune.cli.main import main
+from rltune.config.build import command_line_in
 from rltune.folder import StudyDir
+from rltune.objective import Objective
 from rltune.records import TrialRecord
-from rltune.reporting.files import LEDGER, command_line, kept_recipe, recipe_words, write_results
-from rltune.trainers.nemo_rl.names import expand
+from rltune.reporting.files import LEDGER, ledger_tsv, write_results
 from rltune.trainers.nemo_rl.recipe import load_recipe
-from rltune.types import Purpose
+from rltune.trainers.registry import command_line
+from rltune.types import Cause, Purpose
 
 pytest.importorskip("omegaconf", reason="recipes are read with OmegaConf")
 pytest.importorskip("tensorboard", reason="metrics are read from event files")
@@ -108,11 +110,28 @@ def test_the_root_may_be_told_and_the_recipe_be_relative_to_it(rltune: Any, tmp_
     assert rltune("check", "NeMo-RL/study.yaml").code == 0
 
 
-def test_without_a_checkout_it_is_said(rltune: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", ["own.yaml", "recipes/own.yaml"])
+def test_the_root_is_found_by_what_a_recipe_inherits(rltune: Any, tmp_path: Path, own: str) -> None:
+    """Also by way of another of one's own."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/own.yaml").write_text("defaults: ../own.yaml\n")
     (tmp_path / "own.yaml").write_text("defaults: NeMo-RL/examples/configs/sft.yaml\n")
-    done = init(rltune, "own.yaml")
-    assert done.code == 0
-    assert "give --root" in done.out
+    assert init(rltune, own).code == 0
+    assert f"    recipe: ../{own}\n    root: NeMo-RL\n" in Path("study.yaml").read_text()
+    checked = rltune("check", "study.yaml")
+    assert checked.code == 0, checked.err
+
+
+def test_without_any_checkout_nothing_is_written(rltune: Any, tmp_path: Path) -> None:
+    recipe = (tmp_path / "NeMo-RL/examples/configs/sft.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(recipe)
+    refused = init(rltune, "own.yaml")
+    assert refused.code == 2
+    assert "--recipe own.yaml: neither it nor a recipe that it inherits from lies in a checkout" in refused.err
+    assert "give --root" in refused.err
+    assert not (tmp_path / "study.yaml").exists()
+    assert init(rltune, "own.yaml", "--root", "NeMo-RL").code == 0
+    assert rltune("check", "study.yaml").code == 0
 
 
 @pytest.mark.parametrize(
@@ -154,25 +173,34 @@ def parts_of(file: Path) -> Any:
     return session.prepare(config, session.study_dir(config, file.with_name("runs")))
 
 
-def test_the_best_is_written_as_nemo_rl_takes_it(rltune: Any, tmp_path: Path) -> None:
-    """The words set on the recipe give the very config beside them, and so do those from the folder alone."""
-    init(rltune, "NeMo-RL/examples/configs/grpo_math_1B_megatron.yaml", "--n-trials", "100")
+@pytest.mark.parametrize("name", STANDING_IN)
+def test_the_best_is_written_as_nemo_rl_takes_it(rltune: Any, tmp_path: Path, name: str) -> None:
+    """The words set on the recipe's own file give the very config beside them, and so do those from the folder alone.
+
+    What is neither tuned nor the study's own stays as the recipe has it, its loggers too, whatever trials do.
+    """
+    file = tmp_path / f"NeMo-RL/examples/configs/{name}.yaml"
+    init(rltune, str(file), "--n-trials", "100")
     parts = parts_of(tmp_path / "study.yaml")
-    params = parts.space.resolve(parts.space.defaults() | {"learning_rate": 2e-6, "kl_penalty": 0.0})
+    params = parts.space.resolve(parts.space.defaults() | {"learning_rate": 2e-6})
     words = command_line(parts.trainer, params)
-    assert "policy.megatron_cfg.optimizer.lr=2.0e-06" in words
+    assert [word for word in words if word.endswith("=2.0e-06")]
     assert not [word for word in words if word.startswith("learning_rate")]
     as_run = parts.trainer.config(params)
-    kept = kept_recipe("grpo.yaml", parts.trainer.recipe.values)
-    fixed = parts.trainer.overrides
-    for recipe in (parts.trainer.recipe, kept):
-        settings = {**fixed, **expand(recipe, params)}
-        assert load_recipe(parts.trainer.recipe.path).with_overrides(settings).values == as_run
-    assert "policy.megatron_cfg.optimizer.lr=2.0e-06" in recipe_words(kept, fixed, parts.trainer.horizon, params)
+    kept = parts.config.with_base_config(parts.base_config)
+    for each in (words, command_line_in(kept, params)):
+        assert load_recipe(file, overrides=read(each)).values == as_run
+    assert as_run["logger"] == load_recipe(file).values["logger"]
+
+
+def read(words: Sequence[str]) -> dict[str, Any]:
+    """Words of the command line as settings, by Hydra's own reader."""
+    parser = pytest.importorskip("hydra.core.override_parser.overrides_parser").OverridesParser.create()
+    found = parser.parse_overrides(list(words))
+    return {("++" if each.is_add() else "") + each.key_or_group: each.value() for each in found}
 
 
 def test_the_files_are_read_by_hydra_and_omegaconf(rltune: Any, tmp_path: Path) -> None:
-    parser = pytest.importorskip("hydra.core.override_parser.overrides_parser").OverridesParser.create()
     init(rltune, "NeMo-RL/examples/configs/dapo.yaml", "--n-trials", "100")
     parts, folder = parts_of(tmp_path / "study.yaml"), StudyDir(tmp_path / "runs")
     folder.create()
@@ -187,12 +215,11 @@ def test_the_files_are_read_by_hydra_and_omegaconf(rltune: Any, tmp_path: Path) 
         to_config=parts.trainer.config,
         to_overrides=functools.partial(command_line, parts.trainer),
     )
-    words = folder.best_overrides.read_text().splitlines()
-    read = {override.key_or_group: override.value() for override in parser.parse_overrides(words)}
-    assert (read["grpo.max_num_steps"], read["loss_fn.ratio_clip_max"]) == (300, 0.3)
+    given = read(folder.best_overrides.read_text().splitlines())
+    assert (given["grpo.max_num_steps"], given["loss_fn.ratio_clip_max"]) == (300, 0.3)
     best = load_recipe(folder.best_config)
     assert best.is_dapo
-    assert {key: best.get(key) for key in read} == read
+    assert {key: best.get(key) for key in given} == given
 
 
 @pytest.mark.slow
@@ -218,3 +245,28 @@ def test_a_whole_study_and_its_ledger(rltune: Any, tmp_path: Path) -> None:
         assert row["metric_name"] == "validation/accuracy"
         assert Path(row["log_path"]).is_file()
         assert "examples/run_grpo.py" in shlex.split(row["command"])
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (Cause.DIVERGED, "discard"),
+        (Cause.COLLAPSED, "discard"),
+        (Cause.NO_SIGNAL, "discard"),
+        (Cause.REWARD_HACKING, "discard"),
+        (Cause.MISMATCH, "discard"),
+        (Cause.NO_VALUE, "discard"),
+        (Cause.ERROR, "crash"),
+        (Cause.OUT_OF_MEMORY, "crash"),
+        (Cause.TIMEOUT, "crash"),
+        (Cause.STALLED, "crash"),
+        (Cause.LOST, "crash"),
+        (Cause.IGNORED_KEY, "crash"),
+    ],
+)
+def test_in_the_ledger_a_run_that_worked_has_not_crashed(tmp_path: Path, cause: Cause, status: str) -> None:
+    ended = TrialRecord(0, TrialState.FAIL, Purpose.SEARCH, {"learning_rate": 1e-4}, cause=cause)
+    text = ledger_tsv([ended], Objective("validation/accuracy", "maximize"), StudyDir(tmp_path))
+    row = dict(zip(LEDGER, text.splitlines()[1].split("\t"), strict=True))
+    assert row["status"] == status
+    assert cause.value in row["description"]

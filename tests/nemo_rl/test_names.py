@@ -548,7 +548,7 @@ def test_every_problem_is_told(make: Make) -> None:
             "sets `policy.optimizer.kwargs.lr`, which `learning_rate` sets too",
         ),
         ("policy.scheduler", "warmup_steps", "sets `policy.scheduler.0.kwargs.total_iters`, which `policy.scheduler`"),
-        ("grpo.seed", "seed", "sets `grpo.seed`, which is tuned as well"),
+        ("grpo.seed", "seed", "sets `grpo.seed`, which is set as well"),
         ("++grpo.seed", "grpo.seed", "sets `grpo.seed`, which `++grpo.seed` sets too"),
     ],
 )

@@ -118,6 +118,17 @@ def test_rules_of_nemo_rl_become_constraints(study: Any) -> None:
         ("    root: NeMo-RL", "    root: nowhere", ":8: trainer.nemo_rl.root: there is no folder"),
         ("grpo_math_1B.yaml", "grpo_math.yaml", ":7: trainer.nemo_rl.recipe:"),
         ("      policy.model_name: tiny", "      policy.model: tiny", ":12: trainer.nemo_rl.overrides.policy.model:"),
+        (
+            "      policy.model_name: tiny",
+            "      ~policy.scheduler: null",
+            ":12: trainer.nemo_rl.overrides.~policy.scheduler: cannot be deleted: overrides set values, and `~` would",
+        ),
+        (
+            "      policy.model_name: tiny",
+            "      ~policy.scheduler: null",
+            "section `policy` without `policy.scheduler`",
+        ),
+        ("      policy.model_name: tiny", "      +policy.extra: 1", "begins with `++` (write `++policy.extra`)"),
         ("  learning_rate:", "  learning_rat:", ":16: search_space.learning_rat:"),
         ("gpus_per_trial: 1", "gpus_per_trial: 0.5", ":19: executor.gpus_per_trial: must be a whole number for NeMo"),
         ("gpus_per_trial: 1, gpus: [0]", "workers: 2", ":19: executor.gpus_per_trial: is 0, so 2 trials at once"),

@@ -21,6 +21,7 @@ from rltune.trainers.nemo_rl.constraints import violations
 from rltune.trainers.nemo_rl.names import expand, problems, value_of
 from rltune.trainers.nemo_rl.presets import Preset, model_size, preset
 from rltune.trainers.nemo_rl.recipe import Recipe, load_recipe
+from rltune.types import HORIZON
 
 pytest.importorskip("omegaconf", reason="recipes are read with OmegaConf")
 
@@ -56,7 +57,8 @@ def in_study(recipe: Recipe, made: Preset) -> tuple[Recipe, SearchSpace]:
     fixed = recipe.with_overrides({each.key: each.value for each in made.overrides if each.on})
     constraints = [each.key for each in made.constraints]
     derived = {each.key: each.value for each in made.derived}
-    return fixed, SearchSpace.from_mapping(made.search_space, constraints, derived, fixed.leaves())
+    known = fixed.leaves() | {HORIZON: made.horizon}
+    return fixed, SearchSpace.from_mapping(made.search_space, constraints, derived, known)
 
 
 def frozen(made: Preset) -> dict[str, str]:

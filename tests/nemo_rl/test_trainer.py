@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shlex
+import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 
 import psutil
 import pytest
+from faults_harness import fingerprint
 
 from rltune.errors import InputError, TrainerError
+from rltune.trainers.nemo_rl import trainer as nemo_rl_trainer
 from rltune.trainers.nemo_rl.recipe import load_recipe
 from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.types import Cause, Measurement, Outcome, Suggestion, TrialStopped
@@ -122,6 +125,23 @@ class TestWords:
         words = words_of(trainer, suggest())
         assert (words["logger.wandb.name"], words["++logger.wandb.group"]) == ("'my study-0007'", "'my study'")
 
+    def test_wandb_that_the_user_asks_for_is_on(self, make: Any, suggest: Any, tmp_path: Path) -> None:
+        """The recipe's own wish for it is passed over where there is no login."""
+        env = {"NETRC": str(tmp_path / "none")}
+        asked = make("sft", overrides={"logger.wandb_enabled": True}, env=env)
+        assert words_of(asked, suggest())["logger.wandb_enabled"] == "true"
+        assert "0007" in words_of(asked, suggest())["logger.wandb.name"]
+        assert words_of(make("sft", env=env), suggest())["logger.wandb_enabled"] == "false"
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("asked", "mode"), [(True, "offline"), (False, None)])
+    def test_wandb_without_a_login(self, make: Any, suggest: Any, tmp_path: Path, asked: bool, mode: Any) -> None:
+        overrides = {"logger.wandb_enabled": True} if asked else {}
+        assert run(make("sft", overrides=overrides, env={"NETRC": str(tmp_path / "none")}), suggest())[0] == Outcome()
+        given = json.loads((suggest().directory / "env.json").read_text())["set"]
+        assert given.get("WANDB_MODE") == mode
+        assert ("W&B was offline" if asked else "W&B was off, though the recipe turns it on") in log_of(suggest())
+
     def test_the_config_is_the_whole_recipe_and_isolates_nothing(self, make: Any) -> None:
         config = make(overrides={"policy.model_name": "tiny"}).config({"learning_rate": 1e-5})
         assert config["policy"]["optimizer"]["kwargs"]["lr"] == 1e-5
@@ -195,12 +215,52 @@ class TestRunning:
         assert not Path(json.loads((folder / "env.json").read_text())["set"]["RAY_TMPDIR"]).exists()
         assert (folder.parent / "warm_up.done").exists()
 
-    def test_the_command_can_be_pasted(self, make: Any, suggest: Any, checkout: Path) -> None:
-        trainer, suggestion = make(), suggest({"learning_rate": 1e-5})
-        run(trainer, suggestion)
-        text = (suggestion.directory / "command.txt").read_text()
-        assert f"cd {shlex.quote(str(checkout))} && " in text
-        assert shlex.join(trainer.render(suggestion)) in text
+    def test_the_command_can_be_pasted(
+        self, make: Any, suggest: Any, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It trains from the first step on, with the same values and GPUs, in a new folder in the trial's."""
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+        monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
+        launcher = tmp_path / "launcher"
+        launcher.write_text(f'#!/bin/sh\nenv > "{tmp_path}/given"\nPYTHONPATH=. exec {sys.executable} "$@"\n')
+        launcher.chmod(0o755)
+        trainer = make("grpo_math_1B_megatron", launch=[str(launcher)], overrides={"checkpointing.enabled": True})
+        suggestion = suggest({"learning_rate": 1e-5})
+        assert run(trainer, suggestion)[0] == Outcome()
+        temp = json.loads((suggestion.directory / "env.json").read_text())["set"]["RAY_TMPDIR"]
+        before, rows = fingerprint(suggestion.directory), "hook.jsonl"
+        assert rows in before
+        line = (suggestion.directory / "command.txt").read_text()
+        assert temp not in line
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        for n in (1, 2):
+            done = subprocess.run(["sh", "-c", line], cwd="/", capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "===== Step 1/4 =====" in done.stdout
+            assert "rltune hook" not in done.stderr
+            assert "'lr': 1e-05" in done.stdout
+            folders = list(suggestion.directory.glob("replay-*"))
+            assert len(folders) == n
+            assert all((folder / "checkpoints" / "step_4").is_dir() for folder in folders)
+            assert all((folder / "logs" / "exp_001").is_dir() for folder in folders)
+        assert {name: digest for name, digest in fingerprint(suggestion.directory).items() if name in before} == before
+        given = dict(each.split("=", 1) for each in (tmp_path / "given").read_text().splitlines() if "=" in each)
+        assert given["CUDA_VISIBLE_DEVICES"] == "5"
+        assert Path(given["RLTUNE_TRIAL_DIR"]) in folders
+        assert given["RAY_TMPDIR"] != temp
+        assert not Path(given["RAY_TMPDIR"]).exists()
+
+    def test_the_command_of_a_trial_that_went_on_begins_anew(self, make: Any, suggest: Any) -> None:
+        overrides = {"checkpointing.enabled": True}
+        assert run(make(overrides=overrides), suggest())[0] == Outcome()
+        (checkpoint,) = (suggest().directory / "checkpoints").glob("step_*")
+        longer = suggest(number=8, resume_from=checkpoint)
+        assert run(make(overrides=overrides, horizon=6), longer)[0] == Outcome()
+        line = (longer.directory / "command.txt").read_text()
+        env = os.environ | {"STAND_IN_STEP_SECONDS": "0"}
+        done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=False)
+        assert "===== Step 1/6 =====" in done.stdout, done.stderr
+        assert "RLTUNE_RESUME_FROM" not in line
 
     @pytest.mark.parametrize(
         "recipe", ["dapo", "distillation_math", "dpo", "grpo_math_1B_megatron", "ppo_math_1B", "rm", "sft"]
@@ -214,6 +274,30 @@ class TestRunning:
         env = {"PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "STAND_IN_PYTHON": sys.executable}
         outcome, seen = run(make(launch=["uv", "run"], env=env), suggest())
         assert (outcome.cause, list(curve(seen, "train/loss"))) == (None, [1, 2, 3, 4])
+
+    def test_a_port_that_is_taken(self, make: Any, suggest: Any, tmp_path: Path, monkeypatch: Any) -> None:
+        """It starts again with other ports, after waits that grow, and at most twice."""
+        first, second = nemo_rl_trainer._PORT_WAITS
+        assert 0 < first < second < 60
+        monkeypatch.setattr(nemo_rl_trainer, "_PORT_WAITS", (0.01, 0.02))
+        launcher = tmp_path / "launcher"
+        launcher.write_text(
+            "#!/bin/sh\n"
+            'ports="$(echo "$@" | grep -o "master_port_range_[a-z]*=[0-9]*" | cut -d= -f2 | tr "\\n" " ")"\n'
+            f'echo "$ports" >> "{tmp_path}/ports"\n'
+            f'[ "$(wc -l < "{tmp_path}/ports")" -gt "$TAKEN" ] || STAND_IN=busy_port\n'
+            f'export STAND_IN\nexec {sys.executable} "$@"\n'
+        )
+        launcher.chmod(0o755)
+        outcome, seen = run(make(launch=[str(launcher)], env={"TAKEN": "2"}), suggest())
+        assert (outcome, list(curve(seen, "train/loss"))) == (Outcome(), [1, 2, 3, 4])
+        assert re.findall(r"it starts again in (\S+) s, with other master ports", log_of(suggest())) == ["0.01", "0.02"]
+        ranges = [tuple(map(int, line.split())) for line in (tmp_path / "ports").read_text().splitlines()]
+        ports = [port for low, high in ranges for port in range(low, high + 1)]
+        assert len(ports) == len(set(ports))
+        outcome, _ = run(make(launch=[str(launcher)], env={"TAKEN": "99"}), suggest(number=8))
+        assert (outcome.cause, outcome.again) == (Cause.LOST, True)
+        assert len((tmp_path / "ports").read_text().splitlines()) == 3 + 3
 
     @pytest.mark.parametrize(
         ("stand_in", "cause", "again", "said"),
@@ -252,6 +336,23 @@ class TestRunning:
         assert (outcome.cause, outcome.again) == (Cause.LOST, True)
         assert "as when it is preempted" in outcome.message
 
+    def test_a_lost_trial_keeps_its_newest_checkpoint_beside_its_best(self, make: Any, suggest: Any) -> None:
+        suggestion = suggest()
+        checkpoints = suggestion.directory / "checkpoints"
+
+        def preempt(measurement: Measurement) -> None:
+            if measurement.checkpoint is not None and measurement.step >= 4:
+                info = checkpoints / "step_2" / "training_info.json"
+                info.write_text(json.dumps(json.loads(info.read_text()) | {"val:accuracy": 0.99}))
+                for child in psutil.Process().children():
+                    child.send_signal(signal.SIGTERM)
+
+        overrides = {"checkpointing.enabled": True, "checkpointing.save_period": 2, "grpo.val_period": 2}
+        trainer = make(stand_in="slow_step:0.05", horizon=500, overrides=overrides | {"checkpointing.keep_top_k": 9})
+        assert attempt(trainer, suggestion, preempt).cause is Cause.LOST
+        assert {"step_2", "step_4"} <= {folder.name for folder in checkpoints.glob("step_*")}
+        assert not list(suggestion.directory.glob("logs/exp_*/train_data_step*.jsonl"))
+
     def test_told_to_stop(self, make: Any, suggest: Any) -> None:
         def stop(_measurement: Measurement) -> None:
             raise TrialStopped
@@ -262,7 +363,12 @@ class TestRunning:
         assert (outcome.stopped, outcome.cause) == (True, None)
         pid = int(next(suggestion.directory.glob("logs/exp_*/orphan.pid")).read_text())
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        assert len(list((suggestion.directory / "checkpoints").iterdir())) <= 2  # the best, and a file on the last one
+        checkpoints = suggestion.directory / "checkpoints"
+        assert len(list(checkpoints.glob("step_*"))) > 1  # whether anybody goes on from there, its tuner knows
+        trainer.tidy(suggestion.directory, superseded=False)
+        assert len(list(checkpoints.iterdir())) <= 2  # the best, and a file on the last one
+        trainer.tidy(suggestion.directory, superseded=True)
+        assert not list(checkpoints.glob("step_*"))
 
     def test_without_any_account_of_the_config_it_says_so(self, make: Any, suggest: Any, tmp_path: Path) -> None:
         script = tmp_path / "silent.py"

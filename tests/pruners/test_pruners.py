@@ -116,7 +116,7 @@ class TestMakePruner:
                 {},
                 (
                     "name: there is no pruner `medain` (did you mean `median`? "
-                    "known are `halving`, `hyperband`, `median`, `none`, `patient`, `percentile`, `plateau`, "
+                    "known are `asha`, `halving`, `hyperband`, `median`, `none`, `patient`, `percentile`, `plateau`, "
                     "and `module:Class` for one of your own)"
                 ),
             ),

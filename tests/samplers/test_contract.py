@@ -103,6 +103,10 @@ class TestUnderHyperband(ByName):
         return study
 
 
+class TestPopulation(ByName):
+    name = "population"
+
+
 def test_every_built_in_name_is_here() -> None:
     tested = {cls.name for cls in ByName.__subclasses__()}
     assert set(SAMPLERS.names()) - {"bayesian"} <= tested

@@ -193,6 +193,18 @@ class TestFiles:
         assert out.read_text() == first == json.dumps([['it\'s "x" $HOME'], "11", str(tmp_path)])
         assert (one.directory / "reports.jsonl").read_text() == reports, "the trial's record is left alone"
 
+    def test_the_command_names_the_trials_gpus(
+        self, run: Any, suggest: Suggest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+        one = suggest()
+        assert run("print(os.environ['CUDA_VISIBLE_DEVICES'])", suggestion=one)[0].cause is None
+        line = (one.directory / "command.txt").read_text()
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        shown = subprocess.run(["sh", "-c", line], check=True, capture_output=True, text=True).stdout
+        assert shown == log_of(one) == "2,3\n"
+        assert json.loads((one.directory / "env.json").read_text())["set"]["CUDA_VISIBLE_DEVICES"] == "2,3"
+
     def test_the_environment(self, run: Any, suggest: Suggest, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MY_TOKEN", "secret-1")
         monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +54,9 @@ class Advice:
     """One thing to change.
 
     Attributes:
-        kind: A word for programs: `linear_scale`, `uneven_heads`, `constant`, `ordered_choices`, `few_trials`; and
-            after a study `failures`, `edge`, `budget`, `no_effect`.
+        kind: A word for programs: `linear_scale`, `uneven_heads`, `constant`, `ordered_choices`, `few_trials`, and
+            of NeMo RL `unknown_metric`, `no_group`, `long_warmup`; after a study `failures`, `edge`, `budget`,
+            `no_effect`.
         parameter: Its dotted name; None where it is about the study.
         message: What was found, with numbers.
         hint: What to do.
@@ -77,14 +78,21 @@ class Advice:
 # --- before ----------------------------------------------------------------------------------------------------------
 
 
-def before(space: SearchSpace, n_search: int) -> list[Advice]:
-    """What is probably not meant in a space that is to be searched with `n_search` trials; the gravest first."""
+def before(space: SearchSpace, n_search: int, judged: Collection[str] = ()) -> list[Advice]:
+    """What is probably not meant in a space that is to be searched with `n_search` trials; the gravest first.
+
+    Args:
+        space: What is searched.
+        n_search: The trials of the search alone.
+        judged: Parameters for which the trainer itself knows how many trials they take.
+    """
+    tied = {name for rule in space.constraints if "%" in rule.text for name in rule.names}
     advice = [
         *(each for name, p in space.parameters.items() for each in _scale(name, p)),
         *_uneven_heads(space),
         *_too_narrow(space),
-        *(each for name, p in space.parameters.items() for each in _ordered_choices(name, p)),
-        *_few_trials(space, n_search),
+        *(each for name, p in space.parameters.items() if name not in tied for each in _ordered_choices(name, p)),
+        *_few_trials(space, n_search, judged),
     ]
     return advice[:MOST]
 
@@ -153,8 +161,8 @@ def _ordered_choices(name: str, parameter: Parameter) -> Iterator[Advice]:
         yield Advice("ordered_choices", name, message, f"{hint}, log: true}}`")
 
 
-def _few_trials(space: SearchSpace, n_search: int) -> Iterator[Advice]:
-    n = dimensions(space)
+def _few_trials(space: SearchSpace, n_search: int, judged: Collection[str]) -> Iterator[Advice]:
+    n = dimensions(space, judged)
     wanted = TRIALS_PER_DIMENSION * n
     if space.size is not None:
         wanted = min(wanted, space.size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -50,10 +50,10 @@ _MOSTLY, _RARELY = 0.75, 0.15  # of the configurations in a part of the range, a
 _UNLIKELY = 0.01
 
 
-def dimensions(space: SearchSpace) -> int:
+def dimensions(space: SearchSpace, without: Collection[str] = ()) -> int:
     """How many parameters vary at once, at most; conditions and constants are taken into account."""
     rng = np.random.default_rng(0)
-    free = {name for name, p in space.parameters.items() if not is_constant(p)}
+    free = {name for name, p in space.parameters.items() if not is_constant(p)} - set(without)
     return max(len(free.intersection(space.sample(rng))) for _ in range(32))
 
 

@@ -27,7 +27,8 @@ def stop(
 ) -> None:
     """Ask the process that runs a study to stop.
 
-    It interrupts its trials and ends with 75; the next `rltune run` goes on, and runs these again.
+    It interrupts its trials and ends with 75; the next `rltune run` goes on, and runs these again. Trials of NeMo RL
+    save a checkpoint first, and go on from there.
     """
     from rltune.cli.views.console import out, print_json
     from rltune.folder import StudyDir
@@ -85,8 +86,7 @@ def retry(
         opened = open_study(config.storage, folder, config.name, directions, repair=repair, create=False)
         in_study = opened.get_trials(deepcopy=False)
         for record in chosen:
-            attributes = rec.attributes(record.purpose, record.seed, retry_of=record.number)
-            opened.enqueue_trial(in_study[record.number].params, user_attrs=attributes)
+            opened.enqueue_trial(in_study[record.number].params, user_attrs=rec.again(record))
 
     holder = folder.holder()
     if holder is None:

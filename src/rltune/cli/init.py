@@ -80,7 +80,8 @@ seed: 0
 trainer:
   nemo_rl:
     recipe: {recipe}
-{root}    # launch: [uv, run]
+    root: {root}
+    # launch: [uv, run]
     # keep_checkpoints: best     # or all, none: of trials that have ended
     overrides:                 # what every trial gets
 {overrides}{horizon}
@@ -131,7 +132,7 @@ def init(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The checkout of NeMo RL; by default found above the recipe."),
+        typer.Option(metavar="DIR", help="The checkout of NeMo RL; by default found from the recipe."),
     ] = None,
     n_trials: Annotated[
         int, typer.Option("--n-trials", min=1, metavar="N", help="How many trials; more of a recipe is tuned by more.")
@@ -255,33 +256,37 @@ def nemo_rl_text(file: Path, path: Path, root: Path | None, n_trials: int, remar
     Args:
         file: Where it will be written.
         path: The recipe.
-        root: The checkout of NeMo RL; None for the one above the recipe.
+        root: The checkout of NeMo RL; None for the one that the recipe belongs to.
         n_trials: The budget.
         remarks: What to tell the user besides; grows.
 
     Raises:
-        UsageError: There is no such recipe, or it is none.
+        UsageError: There is no such recipe, it is none, or it belongs to no checkout.
     """
     from rltune.config import from_mapping, safe_name
     from rltune.config.nodes import parse
     from rltune.errors import InputError
     from rltune.trainers.nemo_rl.presets import preset
-    from rltune.trainers.nemo_rl.recipe import find_root, load_recipe
+    from rltune.trainers.nemo_rl.recipe import checkout_of, load_recipe
 
     try:
         recipe = load_recipe(_existing(path, root), root)
         made = preset(recipe, n_trials)
     except InputError as error:
         raise UsageError("\n".join(f"--recipe {path}: {_said(problem)}" for problem in error.problems)) from error
-    found = root is not None or find_root(recipe.path) is not None
+    if root is None and checkout_of(recipe.path) is None:
+        raise UsageError(
+            f"--recipe {path}: neither it nor a recipe that it inherits from lies in a checkout of NeMo RL, where the "
+            "training scripts are; give --root, the folder of the checkout"
+        )
     gpus = recipe.get("cluster.gpus_per_node")
     text = _NEMO_RL_TEXT.format(
         algorithm="DAPO" if recipe.is_dapo else recipe.algorithm.upper(),
         file=file,
         name=safe_name(recipe.path.stem),
         n_trials=n_trials,
-        recipe=_scalar(_from(recipe.path, recipe.root if found else file.absolute().parent)),
-        root=f"    root: {_scalar(_from(recipe.root, file.absolute().parent))}\n" if found else "",
+        recipe=_scalar(_from(recipe.path, recipe.root)),
+        root=_scalar(_from(recipe.root, file.absolute().parent)),
         overrides="".join(_line(each, "      ") for each in made.overrides),
         horizon=_horizon(made),
         space="\n".join(_tuned(made)),
@@ -297,8 +302,6 @@ def nemo_rl_text(file: Path, path: Path, root: Path | None, n_trials: int, remar
         f"proposed: {each.key}: {_scalar(each.value)} ({each.reason})" for each in made.overrides if not each.on
     ]
     remarks += made.notes
-    if not found:
-        remarks.append("no checkout of NeMo RL is above the recipe: give --root, or write trainer.nemo_rl.root")
     from_mapping(parse(text)[0])
     return text
 

@@ -18,6 +18,8 @@ from rltune.cli.exits import Exit, UsageError
 
 if TYPE_CHECKING:
     from rltune.config import StudyConfig
+    from rltune.config.build import Parts
+    from rltune.tuner import Tuner
 
 DEMO = "grpo_digits"
 """The example that `demo` runs."""
@@ -74,12 +76,17 @@ def _run(config: StudyConfig, out: Path | None, *, force: bool, json: bool) -> N
     to_stderr = contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext()
     with StopSignals() as stop, progress(console, folder) as shown, to_stderr:
         stop.on_first, stop.on_last = shown.stopping, shown.abandon
+
+        def opened(tuner: Tuner, parts: Parts) -> None:
+            stop.pause_seconds = parts.config.pause_seconds
+            shown.opened(tuner, parts)
+
         result = session.run(
             config,
             out=out,
             force=force,
             should_stop=stop,
-            on_open=shown.opened,
+            on_open=opened,
             on_change=shown.changed,
             on_fold=shown.fold_ended,
         )

@@ -21,12 +21,14 @@ class StopSignals:
 
     Attributes:
         received: The first one.
+        pause_seconds: How long trials may take to save a checkpoint first; 0 where they cannot.
         on_first: Called from the signal's handler at the first request, with what to tell the user.
         on_last: Called just before we end at once.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.pause_seconds = 0.0
         self.on_first: Callable[[str], None] = lambda _: None
         self.on_last: Callable[[], None] = lambda: None
 
@@ -53,7 +55,11 @@ class StopSignals:
         if self.received is None:
             self.received = signal.Signals(number)
             why = "stopping" if number == signal.SIGINT else f"stopping, as {self.received.name} asks"
-            self.on_first(f"{why}: what runs is cut short, and runs again next time\n{AGAIN}")
+            what = "what runs is cut short, and runs again next time"
+            if self.pause_seconds:
+                limit = f"{self.pause_seconds:g} s"
+                what = f"what can finishes its step and saves a checkpoint, within {limit}, and goes on there next time"
+            self.on_first(f"{why}: {what}\n{AGAIN}")
         elif number == signal.SIGINT:
             self.on_last()
             os._exit(Exit.INTERRUPTED)

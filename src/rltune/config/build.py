@@ -5,7 +5,7 @@ Nothing here runs a trial or touches the study folder, so `rltune check` builds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 
 from rltune import records as rec
 from rltune.config.earlier import Earlier, earlier_of
-from rltune.config.nemo_rl import named_values, nemo_rl_trainer, recipe_of, shared_gpus, with_rules
+from rltune.config.population import population_of, population_problems
 from rltune.config.reader import read
 from rltune.config.schema import ProtocolConfig, StudyConfig
 from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
@@ -26,20 +26,22 @@ from rltune.folder import StudyDir
 from rltune.guards import StudyGuard, make_guard
 from rltune.objective import Objective
 from rltune.protocol.plan import Plan
+from rltune.protocol.population import Population
 from rltune.protocol.seeds import SeedLedger
-from rltune.pruners import make_pruner
+from rltune.pruners import AshaPruner, make_pruner
 from rltune.samplers import make_sampler
 from rltune.samplers.grid import GridSampler
+from rltune.samplers.population import PopulationSampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
 from rltune.trainers.command import CommandTrainer
-from rltune.trainers.config_text import flattened
+from rltune.trainers.config_text import overrides
 from rltune.trainers.function import FunctionTrainer, put_first
 from rltune.trainers.readers import Source
 from rltune.trainers.readers.jsonl import JsonLines
 from rltune.trainers.readers.stdout import Stdout
 from rltune.trainers.readers.tensorboard import TensorBoard
-from rltune.trainers.registry import NamedTrainer, StudyTrainer
+from rltune.trainers.registry import NamedTrainer, StudyTrainer, command_line
 from rltune.tuner import MEASURED_METRICS, Tuner
 from rltune.types import Executor, Resources
 from rltune.wording import listed
@@ -98,8 +100,11 @@ class Parts:
             patience=evaluation.patience if evaluation.early_stopping else None,
             value=evaluation.value,
             horizon=config.trainer.horizon,
+            stops_at_horizon=isinstance(self.pruner, AshaPruner) and self.pruner.max_t is not None,
+            step_metric=_step_metric(self.pruner, config),
             timeout_seconds=config.timeout_hours and config.timeout_hours * 3600,
             max_failures=config.max_failures_in_a_row,
+            tidy=getattr(self.trainer, "tidy", Tuner.tidy),
         )
 
 
@@ -115,21 +120,28 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         InputError: With every problem found, keyed as in the study file.
     """
     put_first(base)  # where `module:Class` of any part may stand
-    recipe = recipe_of(config, base)
-    config, rules = (config, ()) if recipe is None else with_rules(config, recipe)
+    if config.trainer.nemo_rl is not None:
+        from rltune.config import nemo_rl  # another study is spared the time that this takes
+    recipe = None if config.trainer.nemo_rl is None else nemo_rl.recipe_of(config, base)
+    config, rules = (config, ()) if recipe is None else nemo_rl.with_rules(config, recipe)
     base_config = _base_config(config, base) if recipe is None else dict(recipe.values)
-    known = flattened(base_config)
+    known = config.constants(base_config)
     if recipe is not None:
-        known |= named_values(recipe, config.search_space)
+        known |= nemo_rl.named_values(recipe, config.search_space)
     space = SearchSpace.from_mapping(config.search_space, config.constraints, config.derived, constants=known)
     space = space.with_defaults(known)
     evaluation, objectives = config.evaluation, config.evaluation.objectives()
-    trainer = _trainer(config, base, base_config, space) if recipe is None else nemo_rl_trainer(config, recipe)
+    if recipe is None:
+        trainer = _trainer(config, base, base_config, space)
+    else:
+        trainer = nemo_rl.nemo_rl_trainer(config, recipe, space)
     problems = [
         *trainer.check(list(space.parameters), needs_folds=bool(evaluation.cross_validation)),
         *_unused_data(config),
         *_unmeasured(config),
-        *shared_gpus(config),
+        *([] if recipe is None else nemo_rl.shared_gpus(config)),
+        *([] if recipe is None else nemo_rl.study_problems(config, recipe, space)),
+        *([] if recipe is None else nemo_rl.pauseless(config, recipe)),
     ]
 
     def made(key: Key, make: Callable[[], T]) -> T | None:
@@ -147,6 +159,8 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
             algorithm.name, algorithm.options, space=space, seed=config.seed, n_objectives=len(objectives)
         ),
     )
+    if isinstance(sampler, PopulationSampler):
+        problems += population_problems(config, base_config, list(space.parameters), sampler)
     pruning = made(("pruner",), lambda: make_pruner(pruner.name, pruner.options))
     guards = [
         made(
@@ -155,7 +169,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         )
         for i, given in enumerate(config.guards)
     ]
-    executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, folder)))
+    executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, base, folder)))
     planned = made((), lambda: _plan(config, space, objectives, sampler))
     earlier = made(("warm_start",), lambda: earlier_of(config, base, folder, space))
     if problems or sampler is None or pruning is None or executor is None or planned is None:
@@ -173,6 +187,20 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         earlier=earlier,
         notes=(*planned[1], *rules, *([] if earlier is None else [str(earlier)])),
     )
+
+
+def command_line_in(config: StudyConfig, params: Mapping[str, Any]) -> Sequence[str]:
+    """A configuration as the script of a study's trainer takes it, as far as the study file in its folder tells.
+
+    Raises:
+        InputError: A parameter does not fit NeMo RL's recipe.
+        TrainerError: A value cannot be written on a command line.
+    """
+    if config.trainer.nemo_rl is None or not isinstance(config.trainer.config, Mapping):
+        return overrides(params)
+    from rltune.config import nemo_rl
+
+    return command_line(nemo_rl.kept_trainer(config, config.trainer.config), params)
 
 
 # --- the trainer -----------------------------------------------------------------------------------------------------
@@ -228,15 +256,16 @@ def _splits(config: StudyConfig) -> tuple[Any, Callable[[Any, int, int], tuple[A
 
 def _unmeasured(config: StudyConfig) -> Iterator[Problem]:
     """Memory is measured from outside, which one process cannot do for a part of itself."""
-    if config.executor.name != "inline":
+    executor = config.executor
+    if executor.name != "inline" and executor.isolate:
         return
-    evaluation, hint = config.evaluation, "use the executor local"
+    evaluation, hint = config.evaluation, "use the executor local" if executor.name == "inline" else "isolate: true"
     for objective in evaluation.objectives():
         if objective.metric in MEASURED_METRICS[1:]:
-            yield Problem(("evaluation",), f"inline does not measure `{objective.metric}`", hint)
+            yield Problem(("evaluation",), f"{executor.name} does not measure `{objective.metric}`", hint)
     for metric in evaluation.constraints:
         if metric in MEASURED_METRICS[1:]:
-            yield Problem(("evaluation", "constraints", metric), "inline does not measure it", hint)
+            yield Problem(("evaluation", "constraints", metric), f"{executor.name} does not measure it", hint)
 
 
 def _repeats(config: StudyConfig) -> int:
@@ -273,10 +302,16 @@ def _sources(config: StudyConfig) -> Iterator[Source]:
             yield TensorBoard(given.where)
 
 
+def _step_metric(pruner: BasePruner, config: StudyConfig) -> str | None:
+    """The metric that the pruner takes for the step; None where the trainer's reader does so already."""
+    named = pruner.step_metric if isinstance(pruner, AshaPruner) else None
+    return None if named == config.trainer.metrics.step else named
+
+
 # --- the executor ----------------------------------------------------------------------------------------------------
 
 
-def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
+def _executor_options(config: StudyConfig, base: Path, folder: StudyDir) -> dict[str, Any]:
     given = config.executor
     if given.name == "inline":
         return {}
@@ -287,12 +322,45 @@ def _executor_options(config: StudyConfig, folder: StudyDir) -> dict[str, Any]:
         setup_seconds=given.setup_minutes and given.setup_minutes * 60,
         stall_seconds=given.stall_minutes and given.stall_minutes * 60,
         grace_seconds=given.grace_seconds,
+        pause_seconds=config.pause_seconds,
     )
-    options = {"workers": given.workers, "resources": resources, **given.options}
+    if given.name == "ray":
+        per_trial = given.per_trial
+        return {
+            "workers": given.workers,
+            "resources": replace(resources, gpus=per_trial.get("GPU", 0.0)),
+            "address": given.address,
+            "per_trial": per_trial,
+            "nodes": given.nodes,
+            "isolate": given.isolate,
+            "warm": given.warm,
+            "runtime_env": given.runtime_env and _shipped(given.runtime_env, base),
+            "shared": given.shared_storage,
+            "autoscaling": given.autoscaling,
+            "base": base.absolute(),
+            "folder": folder.path.absolute(),
+            "log": folder.worker_log.absolute(),
+            "ray_log": folder.ray_log.absolute(),
+        }
+    options = {"workers": given.n_workers, "resources": resources, **given.options}
     if given.name == "local":
         gpus = None if given.gpus is None else [str(gpu) for gpu in given.gpus]
         options |= {"gpus": gpus, "warm": given.warm, "log": folder.worker_log}
     return options
+
+
+def _shipped(runtime_env: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Folders that Ray is to ship are relative to the study file, as all paths in it."""
+
+    def absolute(given: Any) -> Any:
+        return str((base / given).resolve()) if isinstance(given, str) and (base / given).exists() else given
+
+    env = dict(runtime_env)
+    if "working_dir" in env:
+        env["working_dir"] = absolute(env["working_dir"])
+    if isinstance(env.get("py_modules"), list):
+        env["py_modules"] = [absolute(module) for module in env["py_modules"]]
+    return env
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
@@ -320,6 +388,9 @@ def _plan(
         message = f"{config.n_trials} trials are too few for {baseline} of the baseline and {plan.n_finals} finals"
         raise InputError([Problem(("n_trials",), message, f"give at least {baseline + plan.n_finals + 1}")])
     notes = [why] if why else []
+    if isinstance(sampler, PopulationSampler):
+        population = population_of(sampler, config, objectives[0])
+        plan, notes = replace(plan, population=population), [*_population_notes(population)]
     if isinstance(sampler, GridSampler):
         points = len(sampler.grid)
         if points < n_search:
@@ -330,6 +401,19 @@ def _plan(
     return replace(plan, n_search=n_search), tuple(notes)
 
 
+def _population_notes(population: Population) -> Iterator[str]:
+    yield (
+        "population: the result is a schedule of configurations, and its value that of a single run, which luck makes "
+        "look better than it is; there are no baseline and no finals"
+    )
+    if population.workers < population.size:
+        workers = "one worker" if population.workers == 1 else f"{population.workers} workers"
+        yield (
+            f"{population.size} members on {workers} take turns: each starts anew from its checkpoint after every "
+            f"{population.interval} steps; with {population.size} workers it would run on"
+        )
+
+
 def _phases(
     config: StudyConfig, space: SearchSpace, default: Mapping[str, Any] | None
 ) -> tuple[tuple[int, int, int], str]:
@@ -337,7 +421,7 @@ def _phases(
     protocol = config.protocol
     lacking = space.missing_defaults
     missing = f"{listed(lacking, 3)} {'has' if len(lacking) == 1 else 'have'} no `default`"
-    if protocol.name == "simple":
+    if protocol.name == "simple" or config.algorithm.name == "population":
         return (
             0,
             0,

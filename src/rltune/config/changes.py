@@ -17,6 +17,7 @@ FREE = (
     "pruner",
     "guards",
     "executor",
+    "trainer.nemo_rl.pause_seconds",
     "protocol",
     "max_failures_in_a_row",
     "out",

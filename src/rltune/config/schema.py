@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,10 +17,12 @@ from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig
 from rltune.config.reader import Document
 from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
-from rltune.errors import InputError, Problem, StudyFileError
+from rltune.errors import InputError, Problem, SpaceError, StudyFileError
+from rltune.space.foreign import as_spec, is_foreign
 from rltune.space.search_space import SearchSpace
 from rltune.storage import storage_at
-from rltune.trainers.config_text import yaml_text
+from rltune.trainers.config_text import flattened, yaml_text
+from rltune.types import HORIZON
 from rltune.wording import found
 
 
@@ -63,6 +66,15 @@ def _storage(value: Any) -> Any:
     return value
 
 
+def _as_mappings(space: Any) -> Any:
+    """Parameters of other tools as a study file has them; one that has no counterpart is refused by the rules."""
+    if not isinstance(space, Mapping):
+        return space
+    with suppress(SpaceError):
+        return {name: as_spec(value) if is_foreign(value) else value for name, value in space.items()}
+    return space
+
+
 _NO_TRAINER = TrainerConfig.model_construct()
 """Stands in for a trainer that is missing, which the rules report in their own words."""
 
@@ -94,7 +106,9 @@ class StudyConfig(Section):
     study_patience: Count | None = None
     seed: Whole = 0
     trainer: TrainerConfig = _NO_TRAINER
-    search_space: dict[Any, Any] = Field(examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"])
+    search_space: Annotated[dict[Any, Any], BeforeValidator(_as_mappings)] = Field(
+        examples=["{learning_rate: {type: float, min: 1e-5, max: 1e-3, log: true}}"]
+    )
     constraints: Texts = ()
     derived: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationConfig = Field(examples=["{metric: validation_loss, direction: minimize}"])
@@ -114,6 +128,21 @@ class StudyConfig(Section):
         """The folder that relative paths in the study are relative to: that of its file, else the working directory."""
         file = self._document.file
         return Path.cwd() if file is None else file.absolute().parent
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long a trial may take to pause once the study is stopped; 0 where none can be asked to."""
+        given, executor = self.trainer.nemo_rl, self.executor
+        if given is None or given.hook == "off" or executor.name == "inline" or not executor.isolate:
+            return 0.0
+        return given.pause_seconds
+
+    def constants(self, base_config: Mapping[str, Any]) -> dict[str, Any]:
+        """What expressions may read besides parameters, by dotted name.
+
+        The trainer's own config, and `trainer.horizon`, which is null where the file gives none.
+        """
+        return flattened(base_config) | {HORIZON: self.trainer.horizon}
 
     def with_base_config(self, base_config: Mapping[str, Any]) -> Self:
         """The same study with the trainer's own config in it: instead of its file's name, or beside its recipe's."""
@@ -153,6 +182,17 @@ class StudyConfig(Section):
             yield Problem(("trainer",), "is missing: nothing says what runs", hint)
         yield from _space_problems(given)
         yield from _one_curve(given)
+        yield from _asha(given)
+
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        """The `max_t` of `asha` is where a full run ends: the horizon, by another name."""
+        fields = super().normalise(given)
+        end, trainer = _options_of_asha(fields).get("max_t"), fields.get("trainer")
+        trainer = {"function": trainer} if callable(trainer) else trainer
+        if isinstance(end, int) and isinstance(trainer, Mapping) and trainer.get("horizon") is None:
+            fields["trainer"] = {**trainer, "horizon": end}
+        return fields
 
 
 def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -176,7 +216,9 @@ def _base_values(trainer: Any) -> dict[str, Any] | None:
     config = trainer.get("config") if isinstance(trainer, Mapping) else None
     if config is None and isinstance(trainer, Mapping) and trainer.get("nemo_rl") is not None:
         return None
-    return dict(_dotted(config)) if config is None or isinstance(config, Mapping) else None
+    if config is not None and not isinstance(config, Mapping):
+        return None
+    return dict(_dotted(config)) | {HORIZON: trainer.get("horizon") if isinstance(trainer, Mapping) else None}
 
 
 def _dotted(value: Any, *key: str) -> Iterator[tuple[str, Any]]:
@@ -190,16 +232,40 @@ def _one_curve(given: Mapping[str, Any]) -> Iterator[Problem]:
     """Pruners that watch one curve need one: several objectives have several, and over folds there is none."""
     evaluation, pruner = given.get("evaluation"), given.get("pruner")
     name = pruner.get("name") if isinstance(pruner, Mapping) else pruner
-    if name not in ("plateau", "patient") or not isinstance(evaluation, Mapping):
+    if name not in ("plateau", "patient", "asha") or not isinstance(evaluation, Mapping):
         return
     secondary, others = evaluation.get("secondary_metrics"), "median, percentile, halving or hyperband"
-    if isinstance(secondary, list | tuple | Mapping) and secondary:
+    if isinstance(secondary, list | tuple | Mapping) and secondary and name != "asha":
         message = f"`{name}` watches one curve, and this study has {len(secondary) + 1} objectives"
         hint = "use evaluation.early_stopping, which goes by the primary metric, or a pruner that compares trials: "
         yield Problem(("pruner",), message, hint + others)
     elif evaluation.get("cross_validation", False) is not False:
         message = f"`{name}` watches one curve, and over folds there is none"
         yield Problem(("pruner",), message, f"use evaluation.early_stopping, for the curve of each fold, or {others}")
+
+
+def _options_of_asha(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the pruner, where it is `asha`."""
+    pruner = given.get("pruner")
+    return pruner if isinstance(pruner, Mapping) and pruner.get("name") == "asha" else {}
+
+
+def _asha(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """What `asha` says again, as Ray Tune's scheduler does, must be what the study says."""
+    options, evaluation, trainer = _options_of_asha(given), given.get("evaluation"), given.get("trainer")
+    if isinstance(evaluation, Mapping):
+        metric = evaluation.get("metric", evaluation.get("primary_metric"))
+        if options.get("metric") not in (None, metric):
+            message = f"is {found(options['metric'])}, and the study's metric is {found(metric)}"
+            yield Problem(("pruner", "metric"), message, "remove it here: the pruner goes by the study's")
+        direction = {"min": "minimize", "max": "maximize"}.get(str(options.get("mode")))
+        if direction not in (None, evaluation.get("direction")):
+            message = f"is {options['mode']}, and evaluation.direction is {found(evaluation.get('direction'))}"
+            yield Problem(("pruner", "mode"), message, "remove it here: the pruner goes by the study's")
+    horizon = trainer.get("horizon") if isinstance(trainer, Mapping) else None
+    if options.get("max_t") is not None and horizon not in (None, options["max_t"]):
+        message = f"is {found(options['max_t'])}, and trainer.horizon is {found(horizon)}"
+        yield Problem(("pruner", "max_t"), message, "both are the step at which a full run ends: keep one of them")
 
 
 _PARTS: dict[str, type[Section]] = {

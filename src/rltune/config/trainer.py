@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from rltune.config.section import Count, Section, Texts, wrong
+from rltune.config.section import Count, NotNegative, Section, Texts, wrong
 from rltune.errors import InputError, Problem
 from rltune.trainers.function import NAMELESS
 from rltune.trainers.registry import TRAINERS, check_trainer
@@ -177,6 +177,7 @@ class NemoRlConfig(Section):
         hook: Whether a file of rltune's is put before the script, which adds an exact channel for metrics.
         warm_up: Whether one trial runs alone until its first step, while the workers' environments are built.
         keep_checkpoints: What stays of an ended trial.
+        pause_seconds: How long a trial may take to finish its step and save a checkpoint once the study is stopped.
     """
 
     recipe: str
@@ -188,6 +189,7 @@ class NemoRlConfig(Section):
     hook: Literal["auto", "off"] = "auto"
     warm_up: bool = True
     keep_checkpoints: Literal["best", "all", "none"] = "best"
+    pause_seconds: NotNegative = 300.0
 
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:

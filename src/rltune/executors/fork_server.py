@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -32,11 +33,21 @@ class ServerDiedError(ExecutorError):
 
 
 class ForkServer:
-    """The tuner's end of the fork server. After its death the next `launch` starts another."""
+    """The tuner's end of the fork server. After its death the next `launch` starts another.
 
-    def __init__(self, trainer: Trainer, *, warm: bool, log: Path | None) -> None:
+    Args:
+        trainer: What runs.
+        warm: Load it once, for all trials.
+        log: Where the server's own output goes.
+        environ: What the server and its trials inherit.
+    """
+
+    def __init__(
+        self, trainer: Trainer, *, warm: bool, log: Path | None, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._setup = Setup(cloudpickle.dumps(trainer), tuple(sys.path), warm)
         self._log = log
+        self._environ = environ
         self._mark = secrets.token_hex(8)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -102,7 +113,7 @@ class ForkServer:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C in the terminal is the tuner's to handle
-                    env=os.environ | {_MARK: self._mark},
+                    env={**self._environ, _MARK: self._mark},
                 )
             except OSError as error:
                 raise ExecutorError(f"no process can be started: {error}") from error

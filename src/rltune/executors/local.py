@@ -67,13 +67,16 @@ class LocalExecutor:
     log: Path | None = None
 
     def run(self, brain: Brain, trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Until the brain is done and nothing runs; or `should_stop` says so, which ends what runs as interrupted."""
+        """Until the brain is done and nothing runs; or `should_stop` says so, which ends what runs as interrupted.
+
+        A trial that can pause has `resources.pause_seconds` to do so before it is ended.
+        """
         pool = None
         if self.resources.gpus > 0:
             pool = GpuPool(visible_gpus() if self.gpus is None else self.gpus, self.resources.gpus)
         n_slots = self.workers if pool is None else min(self.workers, pool.n_slots)
         with ForkServer(trainer, warm=self.warm, log=self.log) as server:
-            _Session(brain, server, should_stop, resources=self.resources, n_slots=n_slots, pool=pool).run()
+            ProcessSession(brain, server, should_stop, resources=self.resources, n_slots=n_slots, pool=pool).run()
 
 
 class _Stop(NamedTuple):
@@ -101,14 +104,29 @@ class _Running:
     stop: _Stop | None = None
     term_at: float | None = None
     kill_at: float | None = None
+    pause_until: float | None = None
     sampled: float = 0.0
     memory_bytes: int = 0
     gpu_memory_bytes: int | None = None
     oom_kills: int = field(default_factory=kernel_oom_kills)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has been told to end, and may clean up in silence."""
+        return self.term_at is not None or self.kill_at is not None
 
-class _Session:
-    """One call of `run`: the trials that are running, and what happens to them."""
+
+class ProcessSession:
+    """Runs what a brain suggests, each trial in a process that `server` forks, until it has nothing more.
+
+    Args:
+        brain: Decides.
+        server: Started already, and left running.
+        should_stop: Asked several times a second; what runs is then interrupted.
+        resources: What each trial may use.
+        n_slots: How many trials run at once.
+        pool: The GPUs, where trials need some.
+    """
 
     def __init__(
         self,
@@ -134,7 +152,7 @@ class _Session:
             try:
                 if self._should_stop():
                     for trial in self._trials.values():
-                        self._end(trial, _INTERRUPTED)
+                        self._interrupt(trial)
                     if not self._trials:
                         return
                 elif self._fill() is Idle.DONE and not self._trials:
@@ -236,6 +254,7 @@ class _Session:
         """
         self._drain(trial)
         trial.pipe.close()
+        TrialDir(trial.suggestion.directory).pause_request.unlink(missing_ok=True)
         if self._pool is not None:
             self._pool.give_back(trial.gpus)
         usage = Usage(
@@ -251,7 +270,7 @@ class _Session:
         if trial.stop is not None:
             return Outcome(*trial.stop)
         if self._was_our_stop(told):
-            return Outcome(*_INTERRUPTED)
+            return told if told.cause is Cause.INTERRUPTED else Outcome(*_INTERRUPTED)
         if told.cause is Cause.INTERRUPTED:
             return Outcome(Cause.LOST, "the trial's process was sent TERM by something other than rltune")
         return told
@@ -281,7 +300,7 @@ class _Session:
             trial.began = now
         if trial.outcome is None and limit is not None and now - trial.began > limit:
             self._end(trial, _Stop(Cause.TIMEOUT, f"ran longer than {limit:g} s, which is what a trial may"))
-        if trial.outcome is None and trial.term_at is None and trial.kill_at is None:
+        if trial.outcome is None and trial.pause_until is None and not trial.is_ending:
             self._end_if_silent(trial)
         if now - trial.sampled > _SAMPLE_SECONDS and now - trial.began > _SAMPLE_SECONDS / 2:
             trial.sampled = now
@@ -295,7 +314,7 @@ class _Session:
             _signal_group(trial.pid, signal.SIGKILL)
 
     def _end_if_silent(self, trial: _Running) -> None:
-        """Ends a trial that makes no progress. One that has been told to stop may clean up in silence."""
+        """Ends a trial that makes no progress."""
         if _silence(trial, self._resources) is None:
             return
         self._drain(trial)  # we may have been busy ourselves, and its report waits
@@ -316,6 +335,25 @@ class _Session:
             trial.stop = trial.stop or _Stop(Cause.OUT_OF_MEMORY, message)
             _signal_group(trial.pid, signal.SIGKILL)  # at once: the machine's memory is at stake
 
+    def _interrupt(self, trial: _Running) -> None:
+        """Asks a trial that can pause to do so, and ends any other; one that takes too long is ended as well."""
+        if trial.pause_until is None:
+            trial.pause_until = time.monotonic() + self._time_to_pause(trial)
+        if time.monotonic() >= trial.pause_until:
+            late = TrialDir(trial.suggestion.directory).pause_request.exists()
+            self._end(trial, _not_paused(self._resources.pause_seconds) if late else _INTERRUPTED)
+
+    def _time_to_pause(self, trial: _Running) -> float:
+        """Asks for a pause; how many seconds it may take, which is none where there can be no pause."""
+        folder = TrialDir(trial.suggestion.directory)
+        if self._resources.pause_seconds <= 0 or trial.is_ending or not folder.pausable.exists():
+            return 0.0
+        try:
+            folder.pause_request.touch()
+        except OSError:  # where there is no room for this, there is none for a checkpoint
+            return 0.0
+        return self._resources.pause_seconds
+
     def _end(self, trial: _Running, stop: _Stop) -> None:
         """TERM now, KILL after the grace period; a trial that has already told its outcome keeps it."""
         if trial.stop is None:
@@ -323,6 +361,10 @@ class _Session:
         if trial.stop is None and trial.outcome is None:
             trial.stop = stop
             trial.term_at = time.monotonic()
+
+
+def _not_paused(seconds: float) -> _Stop:
+    return _Stop(Cause.INTERRUPTED, f"{_INTERRUPTED.message}, and it did not save a checkpoint within {seconds:g} s")
 
 
 def _silence(trial: _Running, resources: Resources) -> str | None:

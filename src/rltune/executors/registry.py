@@ -14,6 +14,7 @@ EXECUTORS = Registry(
     {
         "inline": "rltune.executors.inline:InlineExecutor",
         "local": "rltune.executors.local:LocalExecutor",
+        "ray": "rltune.executors.ray:RayExecutor",
     },
 )
 

@@ -14,8 +14,9 @@ from optuna.trial import TrialState
 
 from rltune.analysis.selection import finalists, since_improved
 from rltune.objective import Constraint, Objective
+from rltune.protocol.population import CheckpointStep, Population
 from rltune.protocol.seeds import SeedLedger
-from rltune.records import TrialRecord, originals
+from rltune.records import Origin, TrialRecord, originals
 from rltune.types import Idle, Purpose
 
 
@@ -25,11 +26,15 @@ class Request:
 
     Attributes:
         params: The configuration; None to ask the sampler.
+        origin: What it takes the place of in a population, and starts from.
+        retry_of: The trial that it repeats.
     """
 
     purpose: Purpose
     seed: int
     params: Mapping[str, Any] | None = None
+    origin: Origin | None = None
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Plan:
         finalists: How many of the best are run again.
         final_seeds: Fresh seeds for each finalist and for the default.
         patience: The search is over once so many of its trials in a row have not improved on the best.
+        population: Which trials of the search go on from which others; None where all are independent.
     """
 
     objectives: Sequence[Objective]
@@ -55,6 +61,7 @@ class Plan:
     finalists: int = 0
     final_seeds: int = 0
     patience: int | None = None
+    population: Population | None = None
 
     @property
     def n_finals(self) -> int:
@@ -77,18 +84,27 @@ class Plan:
             "seeds": self.seeds.to_json(),
         }
 
-    def next(self, records: Sequence[TrialRecord], *, search_is_over: bool = False) -> Request | Idle:
+    def next(
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        search_is_over: bool = False,
+        checkpoint: CheckpointStep = lambda _number, _step: None,
+    ) -> Request | Idle:
         """What to run next.
 
         Args:
             records: Every trial so far, running ones included.
             search_is_over: Time for the search is up: whatever runs may end, then come the finals.
+            checkpoint: What members of a population can go on from.
         """
         begun = Counter(r.purpose for r in originals(records))
         n_baseline, n_search = begun[Purpose.BASELINE], begun[Purpose.SEARCH]
         seed = self.seeds.search(n_baseline + n_search)
         if n_baseline < self.baseline_seeds:
             return Request(Purpose.BASELINE, seed, self.default)
+        if self.population is not None and not search_is_over:
+            return self._next_member(self.population, records, checkpoint, seed)
         if n_search < self.n_search and not search_is_over and not self.is_stale(records):
             first_is_default = n_search == 0 and not self.baseline_seeds
             return Request(Purpose.SEARCH, seed, self.default if first_is_default else None)
@@ -98,9 +114,25 @@ class Plan:
             return Idle.WAIT
         return self._next_final(records)
 
+    def room(self, records: Sequence[TrialRecord]) -> int:
+        """How many trials of the search may begin yet."""
+        return self.n_search - sum(r.purpose is Purpose.SEARCH for r in originals(records))
+
     def is_stale(self, records: Sequence[TrialRecord]) -> bool:
         """Whether the last `patience` trials of the search have not improved on the best before them."""
         return self.patience is not None and since_improved(records, self.objectives) >= self.patience
+
+    def _next_member(
+        self, population: Population, records: Sequence[TrialRecord], checkpoint: CheckpointStep, seed: int
+    ) -> Request | Idle:
+        room = self.room(records)
+        found = population.next(records, checkpoint, room=room > 0)
+        if isinstance(found, TrialRecord):
+            assert found.seed is not None
+            return Request(Purpose.SEARCH, found.seed, found.params, found.origin, found.number)
+        if isinstance(found, Idle):
+            return found
+        return Request(Purpose.SEARCH, seed, self.default if room == self.n_search else None, found)
 
     def _next_final(self, records: Sequence[TrialRecord]) -> Request | Idle:
         """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""

@@ -4,11 +4,13 @@ All are Optuna's `BasePruner`s. `make_pruner` makes them by name; one of your ow
 as `module:Class`.
 """
 
+from rltune.pruners.asha import AshaPruner
 from rltune.pruners.plateau import PlateauPruner, on_plateau
 from rltune.pruners.registry import PRUNERS, check_pruner, make_pruner
 
 __all__ = [
     "PRUNERS",
+    "AshaPruner",
     "PlateauPruner",
     "check_pruner",
     "make_pruner",

@@ -21,6 +21,7 @@ PRUNERS = Registry(
         "median": "optuna.pruners:MedianPruner",
         "percentile": "optuna.pruners:PercentilePruner",
         "halving": "optuna.pruners:SuccessiveHalvingPruner",
+        "asha": "rltune.pruners.asha:AshaPruner",
         "hyperband": "optuna.pruners:HyperbandPruner",
         "patient": "optuna.pruners:PatientPruner",
         "plateau": "rltune.pruners.plateau:PlateauPruner",
@@ -79,6 +80,8 @@ def _wrapped(given: Any) -> BasePruner | None:
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
         hint = "as in wrapped_pruner: median, or wrapped_pruner: {name: percentile, percentile: 25.0}"
         raise InputError([Problem((_WRAPPED,), f"must name a pruner, got {found(given)}", hint)])
+    if given["name"] == "asha":
+        raise InputError([Problem((_WRAPPED,), "`asha` cannot be wrapped: it says where trials end", "use halving")])
     try:
         return make_pruner(given["name"], {key: value for key, value in given.items() if key != "name"})
     except InputError as error:

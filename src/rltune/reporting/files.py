@@ -10,23 +10,14 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from optuna.trial import TrialState
 
 from rltune.analysis.selection import Arm, Verdict
 from rltune.folder import StudyDir, write_atomic, write_json
 from rltune.objective import Objective
-from rltune.records import TrialRecord, own
+from rltune.records import Segment, TrialRecord, own, schedule
 from rltune.space import SearchSpace
 from rltune.trainers.config_text import overrides, yaml_text
-from rltune.trainers.nemo_rl.grammar import override
-from rltune.trainers.nemo_rl.names import expand
-from rltune.trainers.nemo_rl.recipe import Algorithm, Backend, Recipe
-from rltune.trainers.nemo_rl.resume import steps_key
-from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
-from rltune.trainers.registry import StudyTrainer
 from rltune.types import Cause
 
 LEDGER = (
@@ -47,6 +38,22 @@ LEDGER = (
     "description",
 )
 """The columns of the ledger that NeMo RL's auto-research workflow keeps, in its order."""
+
+
+_LAST_OF_SCHEDULE = """\
+# The last part of a schedule: trial {} was not trained with these values from the start.
+# {} has the values of every step.
+"""
+
+_CRASHES = (
+    Cause.ERROR,
+    Cause.OUT_OF_MEMORY,
+    Cause.TIMEOUT,
+    Cause.STALLED,
+    Cause.LOST,
+    Cause.IGNORED_KEY,
+)
+"""What the ledger calls a crash: the run broke down, or ran past its time."""
 
 
 def write_results(
@@ -76,76 +83,43 @@ def write_results(
     if best is None:
         folder.best_config.unlink(missing_ok=True)
         folder.best_overrides.unlink(missing_ok=True)
+        folder.best_schedule.unlink(missing_ok=True)
     else:
         resolved = space.resolve(best.params)
-        write_atomic(folder.best_config, yaml_text(to_config(resolved)))
+        segments = schedule(records, best)
+        head = _LAST_OF_SCHEDULE.format(best.number, folder.best_schedule.name) if len(segments) > 1 else ""
+        write_atomic(folder.best_config, head + yaml_text(to_config(resolved)))
+        if head:
+            rows = schedule_rows(segments, space.resolve)
+            write_atomic(folder.best_schedule, yaml_text({"trial": best.number, "schedule": rows}))
+        else:
+            folder.best_schedule.unlink(missing_ok=True)
         write_atomic(folder.best_overrides, "".join(f"{line}\n" for line in to_overrides(resolved)))
     if verdict is not None:
         write_json(folder.verdict, verdict_json(verdict, objectives[0]))
 
 
-def command_line(trainer: StudyTrainer, params: Mapping[str, Any]) -> tuple[str, ...]:
-    """A configuration as the trainer's own script takes it: ``key=value``, a word each.
-
-    Args:
-        trainer: What runs.
-        params: Active parameters and derived values.
-
-    Raises:
-        InputError: A parameter does not fit NeMo RL's recipe.
-        TrainerError: A value cannot be written on NeMo RL's command line.
-    """
-    if isinstance(trainer, NemoRlTrainer):
-        return recipe_words(trainer.recipe, trainer.overrides, trainer.horizon, params)
-    return overrides(params)
-
-
-def recipe_words(
-    recipe: Recipe, fixed: Mapping[str, Any], horizon: int | None, params: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """A configuration in keys of a recipe, as NeMo RL's scripts take it beside the recipe's own file.
-
-    Args:
-        recipe: With `fixed` set in it.
-        fixed: What every trial gets.
-        horizon: The steps of a full run; None for the recipe's own.
-        params: Active parameters and derived values.
-
-    Raises:
-        InputError: A parameter does not fit the recipe.
-        TrainerError: A value cannot be written on NeMo RL's command line.
-    """
-    key = steps_key(recipe)
-    length = {} if horizon is None else {key if recipe.has(key) else f"++{key}": horizon}
-    settings = {**fixed, **length, **expand(recipe, params)}
-    return tuple(override(k.removeprefix("++"), value, new=k.startswith("++")) for k, value in settings.items())
-
-
-def kept_recipe(path: str, values: Mapping[str, Any]) -> Recipe:
-    """A recipe as a study's folder keeps it, resolved: nothing in it follows anything, so each key is set by itself.
-
-    Args:
-        path: The file that it was.
-        values: Its values, nested.
-    """
-    policy = values["policy"]
-    megatron = bool((policy.get("megatron_cfg") or {}).get("enabled"))
-    adapters = policy["megatron_cfg"].get("peft") if megatron else (policy.get("dtensor_cfg") or {}).get("lora_cfg")
-    return Recipe(
-        path=Path(path),
-        root=Path(path).parent,
-        algorithm=next(algorithm for algorithm in Algorithm if algorithm in values),
-        backend=Backend.MEGATRON if megatron else Backend.DTENSOR,
-        lora=bool((adapters or {}).get("enabled")),
-        values=values,
-        composed=values,
-    )
+def schedule_rows(
+    segments: Sequence[Segment], resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+) -> list[dict[str, Any]]:
+    """Each segment's steps, first and last included, and parameters; `last_step` is None where nobody knows it."""
+    return [
+        {
+            "trial": segment.record.number,
+            "first_step": segment.begin + 1,
+            "last_step": segment.end,
+            "seed": segment.record.seed,
+            "params": dict(resolve(segment.record.params)),
+        }
+        for segment in segments
+    ]
 
 
 def trials_csv(records: Sequence[TrialRecord], parameters: Sequence[str], objectives: Sequence[Objective]) -> str:
     """One row a trial, by number; an inactive parameter and a missing value are empty."""
     text = io.StringIO()
     facts = ["number", "purpose", "state", "cause", "stopped_by", "feasible", "seed", "seconds", "retry_of"]
+    facts += ["parent", "parent_step"]
     metrics = sorted({name for r in records for name in r.metrics} - {o.metric for o in objectives})
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*facts, *(o.metric for o in objectives), *parameters, *metrics])
@@ -166,8 +140,9 @@ def ledger_tsv(
 ) -> str:
     """Every trial that has ended, a row each, in the columns `LEDGER`, which are separated by tabs.
 
-    A trial is kept where it is feasible and better than all before it, crashed where it failed, and else discarded.
-    Columns about Git and about a scheduler's job are empty: trials differ in values, not in code.
+    A trial is kept where it is feasible and better than all before it, crashed where its run broke down, and else
+    discarded: also where a guard or its own value spoke against a run that worked. Columns about Git and about a
+    scheduler's job are empty: trials differ in values, not in code.
 
     Args:
         records: Every trial of the study.
@@ -183,7 +158,7 @@ def ledger_tsv(
             continue
         keep = record.feasible and record.value is not None and (best is None or objective.better(record.value, best))
         best = record.value if keep else best
-        status = "keep" if keep else "crash" if record.state is TrialState.FAIL else "discard"
+        status = "keep" if keep else "crash" if record.cause in _CRASHES else "discard"
         row = {
             "recipe": recipe,
             "metric_name": objective.metric,

@@ -33,6 +33,7 @@ SAMPLERS = Registry(
         "random": "rltune.samplers.random:RandomSampler",
         "sobol": "rltune.samplers.sobol:SobolSampler",
         "grid": "rltune.samplers.grid:GridSampler",
+        "population": "rltune.samplers.population:PopulationSampler",
     },
 )
 _GIVEN = ("space", "seed", "n_objectives")  # what a sampler may ask for beside its options

@@ -3,7 +3,7 @@
 from rltune.space.expressions import Expression
 from rltune.space.grid import Grid
 from rltune.space.parameters import NO_DEFAULT, Categorical, Float, Int, NoDefault, Parameter
-from rltune.space.reading import parse_parameter, spec_of
+from rltune.space.reading import parse_parameter, spec_of, split_constants
 from rltune.space.search_space import SearchSpace
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "SearchSpace",
     "parse_parameter",
     "spec_of",
+    "split_constants",
 ]

@@ -1,17 +1,19 @@
 """From what a study file or a Python script says to a parameter.
 
 A mapping, as in YAML: `{type: float, min: 1e-5, max: 1e-3, log: true}`; or the guide's short form:
-`("float", 1e-5, 1e-3, {"log": True})`, `("categorical", [8, 16, 32])`.
+`("float", 1e-5, 1e-3, {"log": True})`, `("categorical", [8, 16, 32])`; or what Ray Tune and Optuna have for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from numbers import Number
 from typing import Any, cast
 
 from rltune.errors import Key, Problem, SpaceError
 from rltune.space.expressions import Expression
+from rltune.space.foreign import as_spec, is_foreign
 from rltune.space.parameters import Categorical, Float, Int, Parameter
 from rltune.wording import did_you_mean, found, listed
 
@@ -59,6 +61,8 @@ def parse_parameter(name: str, spec: Any) -> Parameter:
 def _parse(spec: Any) -> Parameter:
     if isinstance(spec, Float | Int | Categorical):
         return spec
+    if is_foreign(spec):
+        spec = as_spec(spec)
     if isinstance(spec, list | tuple):
         spec = _from_short_form(spec)
     if not isinstance(spec, Mapping):
@@ -80,6 +84,45 @@ def _parse(spec: Any) -> Parameter:
     if problems:
         raise SpaceError(problems)
     return cast("Parameter", make(**arguments))
+
+
+def split_constants(search_space: Any) -> tuple[Any, dict[str, Any]]:
+    """The parameters of a search space from Python by dotted name, and what is constant in it.
+
+    Single values are constants. A space with parameters of another tool's may be written in the way of Ray Tune
+    besides: nested, and then all that says of nothing how it varies is a constant.
+    """
+    if not isinstance(search_space, Mapping):
+        return search_space, {}
+    in_rays_way = _holds_foreign(search_space)
+    leaves = dict(_leaves(search_space)) if in_rays_way else dict(search_space)
+    constants = {
+        name: value
+        for name, value in leaves.items()
+        if value is None or isinstance(value, bool | Number | str) or (in_rays_way and not _varies(value))
+    }
+    return {name: value for name, value in leaves.items() if name not in constants}, constants
+
+
+def _holds_foreign(value: Any) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else ()
+    return is_foreign(value) or any(map(_holds_foreign, inner))
+
+
+def _leaves(space: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[Any, Any]]:
+    for name, value in space.items():
+        if isinstance(value, Mapping) and _holds_foreign(value) and not is_foreign(value):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield (f"{prefix}{name}" if prefix else name), value
+
+
+def _varies(value: Any) -> bool:
+    if isinstance(value, Mapping) and not is_foreign(value):
+        return "type" in value
+    if isinstance(value, list | tuple) and not is_foreign(value):
+        return bool(value) and isinstance(value[0], str) and value[0] in _KINDS
+    return isinstance(value, Float | Int | Categorical) or is_foreign(value)
 
 
 def _try(

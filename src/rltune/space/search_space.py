@@ -88,7 +88,7 @@ class SearchSpace:
             object.__setattr__(self, name, value)
         _refuse(feasibility.region_problems(regions))
         _refuse(feasibility.default_problems(self._known_defaults(), rules))
-        _refuse(feasibility.derived_problems(self._some_configurations(), derived, constants))
+        _refuse(feasibility.derived_problems(self._some_values(), derived, constants))
 
     @classmethod
     def from_mapping(
@@ -381,8 +381,12 @@ class SearchSpace:
         """
         return Grid(self._regions, tuple(self.parameters), limit)
 
-    def _some_configurations(self) -> Iterator[dict[str, Any]]:
-        """Feasible ones: corners of the unit cube, then draws."""
+    def some(self) -> Iterator[dict[str, Any]]:
+        """Feasible configurations, resolved, always the same: for checks of what a trial may come to."""
+        return map(self.resolve, self._some_values())
+
+    def _some_values(self) -> Iterator[dict[str, Any]]:
+        """Feasible configurations: corners of the unit cube, then draws."""
         rng = np.random.default_rng(0)
         n = len(self.parameters)
         for corner in (np.zeros(n), np.ones(n), *rng.integers(2, size=(20, n)).astype(float)):

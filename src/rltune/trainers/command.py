@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,18 @@ from rltune.worker import TrialFailed
 _NOT_FINITE = "probability tensor contains either `inf`, `nan` or element < 0"
 """What PyTorch says, on a CPU and on a GPU, when it is to sample from a policy that is no longer finite. A trainer that
 generates, such as TRL's, ends there before a NaN has reached any metric, so that no guard can see it."""
+
+
+_DEVICES = ("CUDA_VISIBLE_DEVICES",)
+"""What executors set for each trial."""
+
+
+def _pasteable(argv: Sequence[str], cwd: Path, variables: Mapping[str, str]) -> str:
+    """A line for a shell. Run by hand, it leaves the trial's own metrics alone."""
+    shown = {**variables, METRICS_VARIABLE: os.devnull}
+    return (
+        f"cd {shlex.quote(str(cwd))} && env {shlex.join([f'{k}={v}' for k, v in shown.items()])} {shlex.join(argv)}\n"
+    )
 
 
 class CommandFailed(TrialFailed):
@@ -65,6 +77,7 @@ class CommandTrainer:
         parameters: All names in the search space, for the placeholders of those that are not always active.
         config_format: What `{config}` is written as.
         grace_seconds: How long the command has between TERM and KILL.
+        paste: Makes the line in `command.txt` of the words that run, the folder where, and the variables.
 
     Raises:
         TrainerError: `argv` is empty, or one text instead of words.
@@ -79,6 +92,7 @@ class CommandTrainer:
     config_format: Literal["yaml", "json"] = "yaml"
     grace_seconds: float = 10.0
     public_env: Mapping[str, str] = field(default_factory=dict)
+    paste: Callable[[Sequence[str], Path, Mapping[str, str]], str] = _pasteable
 
     def __post_init__(self) -> None:
         if isinstance(self.argv, str):
@@ -235,7 +249,8 @@ class CommandTrainer:
         self._config_file(suggestion).write_text(text, encoding="utf-8")
         folder.overrides.write_text("".join(f"{line}\n" for line in overrides(suggestion.params)), encoding="utf-8")
         ours = {name: value for name, value in variables.items() if name not in self.env}
-        folder.command.write_text(_pasteable(argv, cwd, ours), encoding="utf-8")
+        ours |= {name: os.environ[name] for name in _DEVICES if name in os.environ and name not in self.env}
+        folder.command.write_text(self.paste(argv, cwd, ours), encoding="utf-8")
         folder.env.write_text(json.dumps(_facts(ours, sorted(self.env)), indent=2) + "\n", encoding="utf-8")
 
 
@@ -301,19 +316,10 @@ def _skipped(readers: Sequence[Reader]) -> list[str]:
     ]
 
 
-def _pasteable(argv: Sequence[str], cwd: Path, variables: Mapping[str, str]) -> str:
-    """A line for a shell. Run by hand, it leaves the trial's own metrics alone."""
-    shown = {**variables, METRICS_VARIABLE: os.devnull}
-    return (
-        f"cd {shlex.quote(str(cwd))} && env {shlex.join([f'{k}={v}' for k, v in shown.items()])} {shlex.join(argv)}\n"
-    )
-
-
 def _facts(variables: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
     """What the command ran with. Of variables that others set, which may be secret, the names alone."""
-    devices = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
     return {
-        "set": {**variables, **devices},
+        "set": dict(variables),
         "set_by_study_file": list(names),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -20,6 +20,7 @@ from rltune.errors import InputError, Key, Problem, TrainerError
 from rltune.folder import TrialDir
 from rltune.trainers.config_text import did_you_mean, merged, unknown_keys, yaml_text
 from rltune.trainers.context import Trial, running, split_row
+from rltune.trainers.ray_session import ray_session
 from rltune.types import Report, Suggestion
 from rltune.worker import as_metrics, as_number
 
@@ -43,8 +44,9 @@ class FunctionTrainer:
     """Calls a Python function with the configuration of one trial.
 
     The function gets the base config merged with the trial's parameters, a fresh deep copy each time. It may report
-    on the way (`Trial.report`, `rltune.report`, or by yielding mappings) and returns a number (the first objective),
-    a tuple (the objectives in order), a mapping of metrics, or None. An `async` function is run to its end.
+    on the way (`Trial.report`, `rltune.report`, Ray's `tune.report`, or by yielding mappings) and returns a number (the
+    first objective), a tuple (the objectives in order), a mapping of metrics, or None. An `async` function is run to
+    its end.
 
     Args:
         function: A callable, or ``"package.module:name"``, which is imported in the trial's own process.
@@ -95,7 +97,7 @@ class FunctionTrainer:
         config = self.config(suggestion.params)
         with suppress(TrainerError):  # a config given from Python may hold what YAML has no form for
             TrialDir(suggestion.directory).config.write_text(yaml_text(config), encoding="utf-8")
-        with running(trial):
+        with running(trial), ray_session(trial):
             returned = function(config, **self._extras(function, trial))
             if inspect.isawaitable(returned):
                 returned = asyncio.run(_awaited(returned))

@@ -2,7 +2,7 @@
 
 A trainer of one's own is a class whose instances are called as `trainer(suggestion, report)`, see
 `rltune.types.Trainer`. It gets its options as keywords, and the study's `config:` where it takes an argument
-`base_config`. Three methods are optional: `load()`, and `config` and `check` as in `StudyTrainer`.
+`base_config`. Other methods are optional: `load()`, and all those of `StudyTrainer`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from rltune.errors import InputError, Problem, RltuneError, TrainerError
 from rltune.folder import TrialDir
 from rltune.registry import Registry, check_options, parameters_of
-from rltune.trainers.config_text import merged, unknown_keys, yaml_text
+from rltune.trainers.config_text import merged, overrides, unknown_keys, yaml_text
 from rltune.trainers.context import Trial, running
 from rltune.trainers.function import load_function
 from rltune.types import Report, Suggestion, Trainer
@@ -35,7 +35,12 @@ _PLACE = ("trainer", "name")
 
 
 class StudyTrainer(Trainer, Protocol):
-    """A trainer as a study uses it: besides running trials, it tells what it would run and what is wrong."""
+    """A trainer as a study uses it: besides running trials, it tells what it would run and what is wrong.
+
+    Two methods are optional. `command_line(params)` gives the words that the trainer's own script takes for `params`,
+    where these are not `key=value` of `params` themselves. `tidy(directory, superseded=...)` removes what a trial
+    kept in its folder for another one to go on from: see `rltune.tuner.Tidy`.
+    """
 
     def config(self, params: Mapping[str, Any], /) -> dict[str, Any]:
         """The whole configuration for `params`, its base config included: what `best_config.yaml` holds.
@@ -51,6 +56,18 @@ class StudyTrainer(Trainer, Protocol):
             parameters: The names in the search space.
             needs_folds: Whether each trial is cross-validated.
         """
+
+
+def command_line(trainer: StudyTrainer, params: Mapping[str, Any]) -> Sequence[str]:
+    """A configuration as the trainer's own script takes it, a word each.
+
+    Raises:
+        InputError: A parameter does not fit the trainer's configuration.
+        TrainerError: A value cannot be written on a command line, or the trainer's own method fails.
+    """
+    own = getattr(trainer, "command_line", overrides)
+    words: Sequence[str] = own(params)
+    return words
 
 
 @dataclass(frozen=True)
@@ -129,6 +146,28 @@ class NamedTrainer:
             return [*(problem.under("trainer") for problem in error.problems), *unknown]
         except TrainerError as error:
             return [Problem(_PLACE, str(error)), *unknown]
+
+    def command_line(self, params: Mapping[str, Any], /) -> Sequence[str]:
+        """The words that the trainer says its script takes for `params`, else `key=value` of each.
+
+        Raises:
+            TrainerError: The trainer's own `command_line` fails.
+        """
+        own = self._method("command_line")
+        if own is None:
+            return overrides(params)
+        with _told(f"`{self.name}` failed in command_line()"):
+            return tuple(own(params))
+
+    def tidy(self, directory: Path, /, *, superseded: bool) -> None:
+        """What the trainer does about what an ended trial has left, if anything.
+
+        Raises:
+            TrainerError: The trainer's own `tidy` fails.
+        """
+        if own := self._method("tidy"):
+            with _told(f"`{self.name}` failed in tidy()"):
+                own(directory, superseded=superseded)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"_path": list(sys.path)}

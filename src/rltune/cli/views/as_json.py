@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rltune import config as cfg
 from rltune.analysis.pareto import Pareto
 from rltune.cli.views.snapshot import Snapshot
+from rltune.config.build import command_line_in
 from rltune.errors import RltuneError
-from rltune.records import TrialRecord
-from rltune.reporting.files import kept_recipe, recipe_words, verdict_json
+from rltune.records import TrialRecord, schedule
+from rltune.reporting.files import schedule_rows, verdict_json
 from rltune.session import Result
 from rltune.space import SearchSpace
-from rltune.trainers.config_text import overrides
 
 
 def result_json(result: Result, exit_code: int) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def result_json(result: Result, exit_code: int) -> dict[str, Any]:
         "verdict": _verdict(result),
         "files": {
             file.stem: str(file)
-            for file in (folder.best_config, folder.best_overrides, folder.trials_csv)
+            for file in (folder.best_config, folder.best_schedule, folder.best_overrides, folder.trials_csv)
             if file.exists()
         },
     }
@@ -96,34 +97,36 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def override_texts(result: Result, record: TrialRecord) -> tuple[str, ...]:
-    """A trial's parameters as its training script takes them: for NeMo RL in keys of the recipe in the folder."""
-    given, params = result.config.trainer, resolved(result, record)
-    if given.nemo_rl is None or not isinstance(given.config, Mapping):
-        return overrides(params)
-    recipe = kept_recipe(given.nemo_rl.recipe, given.config)
-    return recipe_words(recipe, given.nemo_rl.overrides, given.horizon, params)
+    """A trial's parameters as its training script takes them, as far as the study folder tells."""
+    return tuple(command_line_in(result.config, resolved(result, record)))
 
 
 def trial_json(result: Result, record: TrialRecord) -> dict[str, Any]:
     """A trial with what its trainer was given."""
     given = resolved(result, record)
-    return record.to_json() | {"resolved": given, "overrides": list(override_texts(result, record))}
+    texts = {"resolved": given, "overrides": list(override_texts(result, record))}
+    segments = schedule(result.records, record)
+    return record.to_json() | texts | ({"schedule": schedule_rows(segments)} if len(segments) > 1 else {})
 
 
 def resolved(result: Result, record: TrialRecord) -> dict[str, Any]:
     """A trial's parameters and what follows from them, as far as the study folder tells: see `unknown_derived`."""
     config = result.config
     try:
-        return SearchSpace.from_mapping(config.search_space, derived=config.derived).resolve(record.params)
+        return _without_base(config).resolve(record.params)
     except RltuneError:
         return dict(record.params)
+
+
+def _without_base(config: cfg.StudyConfig) -> SearchSpace:
+    return SearchSpace.from_mapping(config.search_space, derived=config.derived, constants=config.constants({}))
 
 
 def unknown_derived(result: Result, given: Mapping[str, Any]) -> list[str]:
     """Derived values that are not in `given`, because they follow from the trainer's own config, which is elsewhere."""
     config = result.config
     try:
-        SearchSpace.from_mapping(config.search_space, derived=config.derived)
+        _without_base(config)
     except RltuneError:
         return [str(name) for name in config.derived if name not in given]
     return []

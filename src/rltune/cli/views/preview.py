@@ -22,6 +22,7 @@ from rltune.config.build import Parts
 from rltune.config.evaluation import CrossValidationConfig
 from rltune.config.executor import ExecutorConfig
 from rltune.config.named import Named
+from rltune.config.nemo_rl_advice import nemo_rl_advice
 from rltune.errors import InputError, RltuneError, TrainerError
 from rltune.folder import StudyDir
 from rltune.guards import Mode, StudyGuard
@@ -72,7 +73,10 @@ class Preview:
     @property
     def advice(self) -> list[Advice]:
         """How the study could be set up better."""
-        return before(self.parts.space, self.parts.plan.n_search)
+        parts = self.parts
+        if isinstance(parts.trainer, NemoRlTrainer):
+            return nemo_rl_advice(parts.config, parts.trainer.recipe, parts.space, parts.plan.n_search)
+        return before(parts.space, parts.plan.n_search)
 
     @property
     def notes(self) -> list[str]:
@@ -291,8 +295,13 @@ def _trainer(parts: Parts) -> str:
 
 
 def _executor(executor: ExecutorConfig) -> str:
-    words = [executor.name, f"{executor.workers} at a time" if executor.workers > 1 else "one trial at a time"]
-    if executor.gpus_per_trial:
+    words = [executor.name, f"{executor.n_workers} at a time" if executor.n_workers > 1 else "one trial at a time"]
+    if executor.fills_a_cluster:
+        words[1] = "as many at a time as the cluster holds"
+    if executor.name == "ray":
+        words.append(executor.address or "on this machine")
+        words.append(" + ".join(f"{amount:g} {name}" for name, amount in executor.per_trial.items()) + " each")
+    elif executor.gpus_per_trial:
         words.append(f"{executor.gpus_per_trial:g} GPU each")
     if executor.timeout_minutes is not None:
         words.append(f"{executor.timeout_minutes:g} min each at most")

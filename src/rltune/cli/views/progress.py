@@ -62,8 +62,9 @@ def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
     waiting = snapshot.in_state(TrialState.WAITING)
     lines = [Text.assemble((parts.config.name, "bold"), ("  in ", "dim"), str(folder.path))]
     if not rec.own(snapshot.records):
-        workers = parts.config.executor.workers
-        at_once = f", {workers} at a time" if workers > 1 else ""
+        executor = parts.config.executor
+        at_once = f", {executor.n_workers} at a time" if executor.n_workers > 1 else ""
+        at_once = ", as many at a time as the cluster holds" if executor.fills_a_cluster else at_once
         lines.append(Text(plan_in_words(parts) + at_once))
     elif not waiting and tuner.plan.next(tuner.records) is Idle.DONE:
         lines.append(Text(f"finished already: {w.count(snapshot.n_done, 'trial')}, nothing is left to run"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,18 +12,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from rltune.cli.views import wording as w
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.preview import parameter_range
 from rltune.config.earlier import why_left_out
+from rltune.config.edit import YamlText
 from rltune.config.reader import ROOT
 from rltune.protocol.refine import Refinement
 from rltune.records import TrialRecord, effective
 from rltune.session import Result
 from rltune.space import NO_DEFAULT, Categorical, Parameter, SearchSpace
-from rltune.trainers.config_text import float_text
 
 
 @dataclass(frozen=True)
@@ -54,63 +52,37 @@ class Next:
 
 
 def next_text(text: str, found: Refinement, following: Next) -> str:
-    """A study file changed in place: what does not change keeps its order, its comments and its spelling.
+    """A study file changed in place: what does not change stays as it is, line by line.
 
     Args:
         text: The study file of the study before.
         found: The new search space.
         following: What else is new.
     """
-    yaml = _round_trip()
-    document = yaml.load(text)
-    study = document.get(ROOT, document)
-    _set(study, "name", following.name, 0)
-    _set(study, "warm_start", following.warm_start, list(study).index("name") + 1)
-    _set(study, "seed", following.seed, list(study).index("warm_start") + 1)
+    document = YAML(typ="safe", pure=True).load(text)
+    study, place = (document[ROOT], (ROOT,)) if ROOT in document else (document, ())
+    new = YamlText(text)
+    for key, value in (("name", following.name), ("warm_start", following.warm_start), ("seed", following.seed)):
+        new.put((*place, key), value, after="name")
     folds = study["evaluation"].get("cross_validation")
-    if isinstance(folds, CommentedMap) and folds.get("data") is not None:
-        folds.setdefault("seed", following.split_seed)
+    if isinstance(folds, Mapping) and folds.get("data") is not None and "seed" not in folds:
+        new.put((*place, "evaluation", "cross_validation", "seed"), following.split_seed)
     for name, parameter in found.space.parameters.items():
-        _change(study["search_space"], name, parameter)
-    out = io.StringIO()
-    yaml.dump(document, out)
-    return out.getvalue()
+        _change(new, (*place, "search_space", name), study["search_space"][name], parameter)
+    return new.changed()
 
 
-def _round_trip() -> YAML:
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 2**31
-
-    def number(representer: Any, value: float) -> Any:
-        return representer.represent_scalar("tag:yaml.org,2002:float", float_text(value, nan=".nan", inf=".inf"))
-
-    yaml.representer.add_representer(float, number)
-    return yaml
-
-
-def _set(mapping: CommentedMap, key: str, value: Any, position: int) -> None:
-    """In its place, or at a position where there is none."""
-    if key in mapping:
-        mapping[key] = value
-    else:
-        mapping.insert(position, key, value)
-
-
-def _change(search_space: CommentedMap, name: str, parameter: Parameter) -> None:
+def _change(new: YamlText, place: tuple[str, ...], spec: Any, parameter: Parameter) -> None:
     """Writes what is different into one parameter's mapping, and nothing where it is the same."""
-    spec = search_space[name]
-    wanted = _spec(parameter)
-    given = _read(spec)
+    given, wanted = _read(spec), _spec(parameter)
     different = {key: value for key, value in wanted.items() if key not in given or not _same(given[key], value)}
     if not different:
         return
-    shared = sum(other is spec for other in search_space.values()) > 1
-    if shared or not isinstance(spec, CommentedMap):
-        spec = search_space[name] = CommentedMap(given)
-        spec.fa.set_flow_style()
+    if not isinstance(spec, Mapping) or new.is_shared(*place):
+        new.put(place, given | different)
+        return
     for key, value in different.items():
-        spec[key] = _in_flow(value) if isinstance(value, list) else value
+        new.put((*place, key), value)
 
 
 def _spec(parameter: Parameter) -> dict[str, Any]:
@@ -136,12 +108,6 @@ def _same(old: Any, new: Any) -> bool:
     if isinstance(new, list):
         return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
     return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
-
-
-def _in_flow(items: list[Any]) -> CommentedSeq:
-    sequence = CommentedSeq(items)
-    sequence.fa.set_flow_style()
-    return sequence
 
 
 # --- what is different -----------------------------------------------------------------------------------------------

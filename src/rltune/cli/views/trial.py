@@ -18,8 +18,9 @@ from rltune.cli.views.as_json import resolved
 from rltune.cli.views.block import how_it_ended
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.verdict import log_lines
-from rltune.records import TrialRecord
+from rltune.records import TrialRecord, schedule
 from rltune.session import Result
+from rltune.trainers.config_text import overrides
 from rltune.tuner import MEASURED_METRICS
 
 _FOLD = re.compile(r"fold_(\d+)/(.+)")
@@ -37,6 +38,7 @@ def trial_text(result: Result, record: TrialRecord) -> RenderableType:
             (f"  {w.duration(record.seconds)}" if record.finished else "", "dim"),
         ),
         _table(list(_facts(result, record))),
+        *_section("schedule", _schedule(result, record)),
         *_section("parameters", _parameters(result, record)),
         *_section("constraints", _constraints(record)),
         *_section("metrics", _metrics(result, record)),
@@ -77,9 +79,26 @@ def _facts(result: Result, record: TrialRecord) -> Iterator[tuple[str, str, str]
         yield "runs again", f"trial {record.retry_of}", ""
     for later in (r for r in result.records if r.retry_of == record.number):
         yield "replaced by", f"trial {later.number}", ""
+    for later in (r for r in result.records if r.origin and r.origin.replaces == record.number and not r.retry_of):
+        yield "makes way for", f"trial {later.number}", ""
+    if record.origin is not None:
+        yield "takes the place of", f"trial {record.origin.replaces}", ""
+    if record.origin is not None and record.origin.parent is not None:
+        yield "lineage", w.lineage(schedule(result.records, record)), ""
     missed = [name for name, amount in record.violations.items() if amount > 0]
     if missed:
         yield "infeasible", f"{', '.join(missed)} out of range", ""
+
+
+def _schedule(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:
+    """The parameters of each trial of a lineage that the trial goes on from, and its own."""
+    segments = schedule(result.records, record)
+    rows = [
+        (f"steps {s.begin + 1} to {s.end or '?'}", ", ".join(overrides(resolved(result, s.record))), f"trial {n}")
+        for s in segments
+        for n in [s.record.number]
+    ]
+    return rows if len(segments) > 1 else []
 
 
 def _parameters(result: Result, record: TrialRecord) -> list[tuple[str, str, str]]:

@@ -20,7 +20,7 @@ from rltune.cli.views.as_json import override_texts, resolved
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
-from rltune.records import TrialRecord, effective, own
+from rltune.records import TrialRecord, effective, own, schedule
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
 from rltune.trainers.config_text import overrides
@@ -148,6 +148,12 @@ def _single_run(result: Result) -> Iterator[RenderableType]:
     yield Text.assemble(("best", "bold"), f" of {w.count(scored, 'single run')}, trial {best.number}")
     yield values(result, best)
     yield Text(_caveat(result), "yellow")
+    segments = schedule(result.records, best)
+    if len(segments) > 1:
+        yield Text(
+            f"reached by a schedule, trial {w.lineage(segments)}: its last parameters from the start on are another "
+            f"training; `rltune show {best.number}` and {result.folder.best_schedule.name} have those of every step"
+        )
 
 
 def values(result: Result, record: TrialRecord) -> RenderableType:
@@ -167,6 +173,8 @@ def _front(result: Result) -> Iterator[RenderableType]:
 def _caveat(result: Result) -> str:
     luck = "the best of many single runs is partly luck"
     planned = result.plan.get("phases", {}).get("final", 0)
+    if result.config.algorithm.name == "population":
+        return luck
     if planned:
         return f"{luck}; the comparison with your default on fresh seeds has not been run yet"
     if result.plan.get("default") is None:

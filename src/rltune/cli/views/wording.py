@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rltune.objective import Objective
+from rltune.records import Segment
 from rltune.types import Cause
 
 MISSING = "\N{EN DASH}"
@@ -68,6 +69,12 @@ def causes(counts: Mapping[str, int]) -> str:
         return spaced(next(iter(counts)))
     order = sorted(counts, key=lambda name: (-counts[name], name))
     return ", ".join(f"{counts[name]} {spaced(name)}" for name in order)
+
+
+def lineage(segments: Sequence[Segment]) -> str:
+    """Which trials one went on from: `12 ← 5 (to step 40) ← 1 (to step 20)`."""
+    last, *earlier = reversed(segments)
+    return " ← ".join([str(last.record.number), *(f"{s.record.number} (to step {s.end})" for s in earlier)])
 
 
 def spaced(name: str) -> str:

@@ -1,4 +1,4 @@
-"""rltune's end of `hook.py`: exact metrics, with event files for what it does not tell, and a clean pause."""
+"""rltune's end of `hook.py`: exact metrics, with event files for what it does not tell."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rltune.folder import TrialDir
 from rltune.trainers.context import Steps
 from rltune.trainers.nemo_rl import isolation
 from rltune.trainers.nemo_rl.hook import METRICS_VARIABLE, STOP_VARIABLE
 from rltune.trainers.readers import Skipped
 from rltune.trainers.readers.lines import GrowingFile, measurement_of, row_of
 from rltune.trainers.readers.tensorboard import TensorBoard
-from rltune.types import Measurement, TrialStopped
+from rltune.types import Measurement
 
 _LAST_OF_A_STEP = "timing/train/total_step_time"
 """What every algorithm logs last of a step."""
@@ -30,7 +31,7 @@ _STEPS_KEPT = 100
 
 @dataclass
 class Channel:
-    """What one trial measures, and how it is told to pause.
+    """What one trial measures.
 
     NeMo RL tells its event files and the hook the same. The hook's number counts where it has one: it comes at once,
     in 64 bits. What it does not tell, which is everything where it could not be attached, comes from the event files,
@@ -38,19 +39,14 @@ class Channel:
 
     Attributes:
         directory: The trial's folder.
-        pause_seconds: How long the trial may take to finish its step and save a checkpoint once it is told to stop; 0
-            ends it at once.
         attached: What the hook has attached, by its own account.
         exact: How many lines of metrics it has written.
-        until: When a trial that pauses is ended all the same, on the monotonic clock in seconds.
     """
 
     directory: Path
-    pause_seconds: float = 0.0
     poll_seconds: float = 0.1
     attached: frozenset[str] = field(default_factory=frozenset)
     exact: int = 0
-    until: float | None = None
 
     @property
     def metrics(self) -> Path:
@@ -58,29 +54,16 @@ class Channel:
         return self.directory / "hook.jsonl"
 
     @property
-    def stop(self) -> Path:
-        """Asks the hook for a pause, by being there."""
-        return self.directory / "hook.stop"
+    def can_pause(self) -> bool:
+        """Whether the hook heeds a request to pause."""
+        return "pause" in self.attached
 
     def variables(self) -> dict[str, str]:
         """What the hook finds in its environment."""
-        return {METRICS_VARIABLE: str(self.metrics), STOP_VARIABLE: str(self.stop)}
+        return {METRICS_VARIABLE: str(self.metrics), STOP_VARIABLE: str(TrialDir(self.directory).pause_request)}
 
     def open(self, _directory: Path, log: Path, /) -> ChannelReader:
-        self.close()  # of an earlier run of the trial
         return ChannelReader(self, log)
-
-    def close(self) -> None:
-        """Take the request to pause back, so that the command can be run again."""
-        self.stop.unlink(missing_ok=True)
-
-    def pause(self) -> bool:
-        """Ask the trial to finish its step, save a checkpoint and end; False where it cannot be asked to."""
-        if self.pause_seconds <= 0 or "pause" not in self.attached:
-            return False
-        self.stop.touch()
-        self.until = time.monotonic() + self.pause_seconds
-        return True
 
     def note(self) -> str:
         """One line on where metrics came from, where that is not the hook."""
@@ -109,13 +92,7 @@ class ChannelReader:
         self._told: dict[int, set[str]] = {}
 
     def read(self, *, last: bool = False) -> list[Measurement]:
-        """What is new.
-
-        Raises:
-            TrialStopped: The trial was asked to pause and has not done so in time.
-        """
-        if self._channel.until is not None and time.monotonic() > self._channel.until and not last:
-            raise TrialStopped
+        """What is new."""
         filed = self._read_files(last=last)  # before the hook's: it has told by now what is complete in these
         exact = list(self._read_hook(last=last))
         return exact + [rest for measurement in filed if (rest := self._untold(measurement)).metrics]

@@ -15,10 +15,11 @@ from typing import Any
 from rltune.errors import InputError, SpaceError
 from rltune.space.expressions import Expression
 from rltune.trainers.nemo_rl.folding import Terms, named, parsed, text_of
+from rltune.trainers.nemo_rl.metrics import checkpoint_metrics
 from rltune.trainers.nemo_rl.names import NAMES, expand, value_of
 from rltune.trainers.nemo_rl.recipe import Algorithm, Backend, Recipe
 from rltune.trainers.nemo_rl.rules import CLIPPED, Rule, others_take_gpus, rollouts, rules, sizes, value
-from rltune.wording import found, listed
+from rltune.wording import found, listed, nearest
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _UNCHECKED = "NRL_IGNORE_TP_ACCURACY_CHECK"
@@ -202,7 +203,10 @@ def _pairs(recipe: Recipe, terms: Terms, env: Mapping[str, str]) -> Iterator[tup
 
 
 def _schedule_pairs(recipe: Recipe, model: str) -> Iterator[tuple[str, ast.expr]]:
-    """Rule 34, and what NeMo RL does not check: with two lengths of warm-up the learning rate jumps."""
+    """Rule 34 of Megatron, and what NeMo RL does not check: with two lengths of warm-up the learning rate jumps."""
+    if recipe.get(f"{model}.megatron_cfg.enabled") is not True:
+        yield from _turns(recipe, model)
+        return
     optimizer, schedule = f"{model}.megatron_cfg.optimizer", f"{model}.megatron_cfg.scheduler"
     rate = _number(recipe, f"{optimizer}.lr")
     for key in (f"{optimizer}.min_lr", f"{schedule}.lr_warmup_init"):
@@ -211,6 +215,10 @@ def _schedule_pairs(recipe: Recipe, model: str) -> Iterator[tuple[str, ast.expr]
             yield key, parsed(f"{optimizer}.lr" if share == 1 else f"{optimizer}.lr * {share!r}")
     for key in (f"{schedule}.start_weight_decay", f"{schedule}.end_weight_decay"):
         yield key, named(f"{optimizer}.weight_decay")
+
+
+def _turns(recipe: Recipe, model: str) -> Iterator[tuple[str, ast.expr]]:
+    """On DTensor, the length of the warm-up and the step at which the next scheduler takes over."""
     parts = recipe.get(f"{model}.scheduler")
     if isinstance(parts, list):
         end, length = f"{model}.scheduler.{len(parts) - 1}.milestones.0", f"{model}.scheduler.0.kwargs.total_iters"
@@ -227,15 +235,6 @@ def _number(recipe: Recipe, key: str) -> float:
 
 # -- what no expression says -------------------------------------------------------------------------------------------
 
-_METRICS: Mapping[Algorithm, tuple[str, ...]] = {  # what every validation reports
-    Algorithm.GRPO: ("val:accuracy", "val:avg_length"),
-    Algorithm.PPO: ("val:accuracy", "val:avg_length"),
-    Algorithm.DISTILLATION: ("val:accuracy", "val:avg_length"),
-    Algorithm.SFT: ("val:val_loss",),
-    Algorithm.DPO: ("val:validation-default_loss", "val:validation-default_accuracy"),
-    Algorithm.RM: ("val:validation-default_loss", "val:validation-default_accuracy"),
-}
-
 
 def _unranked(recipe: Recipe) -> list[Violation]:
     """Rule 26, which is about how a text begins."""
@@ -244,7 +243,7 @@ def _unranked(recipe: Recipe) -> list[Violation]:
     if not saves or str(metric).startswith(("train:", "val:")):
         return []
     message = f"the metric that ranks checkpoints must begin with `train:` or `val:`; got {key} = {found(metric)}"
-    return [Violation(26, (key,), message, f"such as {_METRICS[recipe.algorithm][0]}")]
+    return [Violation(26, (key,), message, f"such as {checkpoint_metrics(recipe)[0]}")]
 
 
 def _notes(recipe: Recipe, terms: Terms, env: Mapping[str, str]) -> Iterator[str]:
@@ -262,15 +261,22 @@ def _notes(recipe: Recipe, terms: Terms, env: Mapping[str, str]) -> Iterator[str
         if terms.key_varies("loss_fn.reference_policy_kl_penalty"):
             yield "rule 14 of NeMo RL: without a KL penalty no reference model is loaded, which frees memory and time"
         yield from _sampling_notes(recipe, terms)
-    metric = recipe.get("checkpointing.metric_name")
-    if isinstance(metric, str) and metric.startswith(("train:", "val:")) and metric not in _METRICS[recipe.algorithm]:
-        usual = listed(_METRICS[recipe.algorithm])
-        yield f"rule 26 of NeMo RL: `{metric}` must be measured, else the first save fails; always measured: {usual}"
+    yield from _unknown_ranking(recipe)
     if recipe.algorithm is Algorithm.DISTILLATION:
         yield "rule 31 of NeMo RL: student and teacher must have the same vocabulary"
     cp = sizes(recipe, "policy")[1]
     if recipe.backend is Backend.DTENSOR and (terms.key_varies(cp) or _number(recipe, cp) > 1):
         yield "rule 32 of NeMo RL: vision models and Gemma 3 have no context parallelism on DTensor"
+
+
+def _unknown_ranking(recipe: Recipe) -> Iterator[str]:
+    """Rule 26 again: NeMo RL looks the metric up when it saves for the first time."""
+    metric, usual = recipe.get("checkpointing.metric_name"), checkpoint_metrics(recipe)
+    saves = recipe.get("checkpointing.enabled") is True and isinstance(metric, str)
+    if saves and metric.startswith(("train:", "val:")) and metric not in usual:
+        near = nearest(metric, usual)
+        hint = f"did you mean `{near}`?" if near else f"always measured: {listed(usual)}"
+        yield f"rule 26 of NeMo RL: `{metric}` must be measured, else the first save fails; {hint}"
 
 
 def _sampling_notes(recipe: Recipe, terms: Terms) -> Iterator[str]:

@@ -18,6 +18,8 @@ from rltune.types import Cause
 TERMINATED = (signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGTERM)
 """Exit statuses after TERM: Ray's handler exits with the signal's own number, a shell or `uv` in between adds 128."""
 
+_TIMED_OUT = "Timeout has been reached"
+
 _MARKER = re.compile(r"=+ Step (\d+)/(\d+) =+")
 
 
@@ -27,11 +29,13 @@ class Failure:
 
     Attributes:
         again: It is no fault of the configuration's, which may be asked again.
+        port_taken: Another start with other ports may go well at once.
     """
 
     cause: Cause
     message: str
     again: bool = False
+    port_taken: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class _Sign:
     cause: Cause
     what: str
     again: bool = False
+    port_taken: bool = False
 
 
 _SCHEDULER = (
@@ -89,7 +94,13 @@ _SIGNS = (
         "its Ray cluster went away",
         again=True,
     ),
-    _Sign(r"[Aa]ddress already in use|EADDRINUSE", Cause.LOST, "a port that it needs was taken", again=True),
+    _Sign(
+        r"[Aa]ddress already in use|EADDRINUSE",
+        Cause.LOST,
+        "a port that it needs was taken",
+        again=True,
+        port_taken=True,
+    ),
     _Sign(
         r"DistBackendError|ncclSystemError|ncclInternalError|ncclRemoteError|ncclUnhandledCudaError|NCCL error"
         r"|Watchdog caught collective operation timeout",
@@ -126,7 +137,7 @@ def explain(status: int, tail: str, known: Cause = Cause.ERROR) -> Failure:
     ended = status in TERMINATED  # what its workers said while they went down explains nothing then
     for sign in _SCHEDULER if ended else (*_SCHEDULER, *_SIGNS):
         if found := re.search(sign.pattern, tail):
-            return Failure(sign.cause, f"{sign.what} ({how}): {_line(tail, found)}", sign.again)
+            return Failure(sign.cause, f"{sign.what} ({how}): {_line(tail, found)}", sign.again, sign.port_taken)
     if ended:
         return Failure(Cause.LOST, f"sent TERM from outside, as when it is preempted ({how})", again=True)
     return Failure(known if cause is Cause.ERROR else cause, how)
@@ -150,6 +161,20 @@ class End:
     note: str = ""
 
 
+def has_paused(recipe: Recipe, done: int, tail: str) -> bool:
+    """Whether a run that was asked to pause, and exited with 0, has done so before its last step.
+
+    NeMo RL then says that a time limit has been reached, as at one of its own.
+
+    Args:
+        recipe: With everything of the trial set in it.
+        done: The last step that metrics were read of.
+        tail: The end of what it printed.
+    """
+    asked = recipe.get(f"{recipe.algorithm}.max_num_steps")
+    return _TIMED_OUT in tail and not (isinstance(asked, int) and 0 < asked <= done)
+
+
 def judge_end(recipe: Recipe, done: int, tail: str) -> End:
     """Whether a run that exited with 0 trained as far as it was asked to.
 
@@ -170,7 +195,7 @@ def judge_end(recipe: Recipe, done: int, tail: str) -> End:
     if not isinstance(asked, int) or done >= asked:
         return End()
     short = f"it ended after {done} of {asked} steps"
-    if "Timeout has been reached" in tail and recipe.get("checkpointing.checkpoint_must_save_by") is not None:
+    if _TIMED_OUT in tail and recipe.get("checkpointing.checkpoint_must_save_by") is not None:
         return End(note=f"{short}: checkpointing.checkpoint_must_save_by was reached")
     if recipe.get(f"{recipe.algorithm}.stop_at_validation_metric") is not None:
         return End(note=f"{short}: stop_at_validation_metric is set")

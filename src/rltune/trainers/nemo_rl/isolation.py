@@ -2,12 +2,14 @@
 
 - Checkpoints: a start continues the newest `step_N` in its checkpoint folder, whoever wrote it. So each trial has its
   own, and one that holds something already is refused unless the trial is told to go on from there.
-- Logs: a folder a trial. TensorBoard is on, since a run leaves no series of metrics without it; Weights & Biases stays
-  on only where it can log in, or it would wait for somebody to type a key.
+- Logs: a folder a trial. TensorBoard is on, since a run leaves no series of metrics without it. Weights & Biases stays
+  on where it can log in, or it would wait for somebody to type a key; where it cannot, a recipe's own wish for it is
+  passed over, and a user's is met offline.
 - Ray: a start that finds a cluster joins it and dies with it. ``RAY_ADDRESS=local`` always starts a private one, and a
   temp folder of its own keeps other starts from finding that. Nothing here ever calls `ray stop`, which ends every
   Ray process of the user on the machine.
-- Ports: the recipe's range of master ports is cut into blocks, one a trial, in turn.
+- Ports: the recipe's range of master ports is cut into blocks, one a trial, in turn. A start that finds a port taken
+  is followed by another one with another block.
 - Warm-up: the first start on a machine builds the environments of NeMo RL's workers, which is not safe to do twice at
   once; so one trial runs alone until its first step.
 
@@ -27,9 +29,9 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeAlias, TypedDict
 from urllib.parse import urlsplit
 
 from rltune.errors import TrainerError
@@ -47,10 +49,16 @@ _PORT_BLOCKS = 16
 _PORTS = (1400, 1999)  # NeMo RL's own, where a recipe names none
 """Trials that run at once have numbers close together; sixteen of them meet no port twice."""
 
+_FAR = (0, 8, 4)
+"""How many blocks away a first, second and third start of a trial looks: as far as can be from its neighbours'."""
+
 _POLL_SECONDS = 0.2
 
 _TEMP = Path("/tmp")  # noqa: S108  # TMPDIR may be long
 _PREFIX, _IN_USE = "rl-", "rltune.lock"
+TEMP_NAMES = _TEMP / _PREFIX
+"""How the paths of temp folders begin."""
+
 _YOUNG_SECONDS = 60.0
 
 OWNED: Mapping[str, str] = {
@@ -63,13 +71,21 @@ OWNED: Mapping[str, str] = {
 """Keys that rltune sets in every trial, each with what it sets."""
 
 
-def settings(recipe: Recipe, suggestion: Suggestion, env: Mapping[str, str]) -> dict[str, Any]:
+Wandb: TypeAlias = Literal["as_it_is", "offline", "off"]
+"""What becomes of Weights & Biases in a trial."""
+
+
+def settings(
+    recipe: Recipe, suggestion: Suggestion, env: Mapping[str, str], *, wandb_asked: bool = False, start: int = 0
+) -> dict[str, Any]:
     """The keys of the recipe that keep one trial to itself, with their values.
 
     Args:
         recipe: With everything else of the trial set in it.
         suggestion: The trial; its folder need not exist yet.
         env: The environment that it will run in.
+        wandb_asked: Whether the user, not the recipe alone, has turned Weights & Biases on.
+        start: How many starts of the trial have found a port taken.
     """
     directory = suggestion.directory.absolute()
     found = {
@@ -77,10 +93,18 @@ def settings(recipe: Recipe, suggestion: Suggestion, env: Mapping[str, str]) -> 
         LOG_DIR: str(directory / LOGS),
         "logger.tensorboard_enabled": True,
     }
-    return found | _ports(recipe, suggestion) | _loggers(recipe, directory, env)
+    wandb = wandb_in(recipe, env, asked=wandb_asked)
+    return found | _ports(recipe, suggestion, start) | _loggers(recipe, directory, wandb)
 
 
-def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str, str]:
+def wandb_in(recipe: Recipe, env: Mapping[str, str], *, asked: bool) -> Wandb:
+    """What becomes of Weights & Biases: it stays as the recipe has it, unless that is on and no login is found."""
+    if recipe.get("logger.wandb_enabled") is not True or has_wandb_login(env):
+        return "as_it_is"
+    return "offline" if asked else "off"
+
+
+def environment(recipe: Recipe, temp: Path, given: Collection[str], wandb: Wandb = "as_it_is") -> dict[str, str]:
     """Variables that keep one trial to itself, beyond those that the study file sets.
 
     On several nodes the cluster is there before the trial, so Ray is left alone.
@@ -89,8 +113,11 @@ def environment(recipe: Recipe, temp: Path, given: Collection[str]) -> dict[str,
         recipe: Says how many nodes there are.
         temp: The trial's short temp folder; see `ray_folder`.
         given: The names of variables that the study file sets, which stay as they are.
+        wandb: See `wandb_in`.
     """
     own = {"HF_MODULES_CACHE": str(temp / "hf_modules")}
+    if wandb == "offline":
+        own["WANDB_MODE"] = "offline"
     if int(recipe.get("cluster.num_nodes") or 1) == 1:
         own |= {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(temp)}
     return {name: value for name, value in own.items() if name not in given}
@@ -151,21 +178,22 @@ def has_wandb_login(env: Mapping[str, str]) -> bool:
         return False
 
 
-def _ports(recipe: Recipe, suggestion: Suggestion) -> dict[str, Any]:
+def _ports(recipe: Recipe, suggestion: Suggestion, start: int) -> dict[str, Any]:
     """Of its own for each of a study's trials that run at once, and another one's first is elsewhere."""
     low, high = recipe.get(_PORT_LOW, _PORTS[0]), recipe.get(_PORT_HIGH, _PORTS[1])
     if not (isinstance(low, int) and isinstance(high, int)):
         return {}
     study = suggestion.directory.absolute().parent.parent
-    begin, end = port_block(low, high, suggestion.number + zlib.crc32(str(study).encode()))
+    number = suggestion.number + _FAR[start % len(_FAR)]
+    begin, end = port_block(low, high, number + zlib.crc32(str(study).encode()))
     return {_PORT_LOW: begin, _PORT_HIGH: end}
 
 
-def _loggers(recipe: Recipe, directory: Path, env: Mapping[str, str]) -> dict[str, Any]:
+def _loggers(recipe: Recipe, directory: Path, wandb: Wandb) -> dict[str, Any]:
     """A name of its own for each trial, wherever a service keeps runs by their name."""
     study, trial = directory.parent.parent.name, directory.name
     found: dict[str, Any] = {}
-    if recipe.get("logger.wandb_enabled") is True and not has_wandb_login(env):
+    if wandb == "off":
         found["logger.wandb_enabled"] = False
     elif recipe.get("logger.wandb_enabled") is True:
         group = recipe.get("logger.wandb.group") or study
@@ -192,15 +220,40 @@ def steps_in(checkpoints: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def prepare_checkpoints(checkpoints: Path, resume_from: Path | None) -> None:
+def prepare_checkpoints(checkpoints: Path, resume_from: Path | None, best: Path | None = None) -> None:
     """Makes the trial's checkpoint folder hold what it is to start from, and nothing else that NeMo RL would take.
 
     A checkpoint of another trial is linked in, file by file, or copied where that is not possible; it stays as it is.
+
+    Args:
+        checkpoints: The trial's folder.
+        resume_from: A checkpoint; None to begin at step 0.
+        best: The best one up to there of the run that is gone on with, which the folder would hold as well had that
+            run not been cut short.
 
     Raises:
         TrainerError: The folder holds checkpoints that nobody asked to go on from, or later ones than asked for;
             `resume_from` is no checkpoint.
     """
+    _mark(checkpoints).unlink(missing_ok=True)
+    _refuse_others(checkpoints, resume_from)
+    _mark(checkpoints).touch()
+    if resume_from is not None and resume_from.absolute().parent != checkpoints.absolute():
+        _link_in(resume_from, checkpoints / resume_from.name)
+        if best is not None and not (checkpoints / best.name).exists():
+            _link_in(best, checkpoints / best.name)
+
+
+def are_own(checkpoints: Path) -> bool:
+    """Whether what lies in a trial's checkpoint folder is the trial's: it was found fit for it when that began."""
+    return _mark(checkpoints).exists()
+
+
+def _mark(checkpoints: Path) -> Path:
+    return checkpoints.with_name("checkpoints.own")
+
+
+def _refuse_others(checkpoints: Path, resume_from: Path | None) -> None:
     present = _entries(checkpoints)
     if resume_from is None:
         if present:
@@ -218,8 +271,6 @@ def prepare_checkpoints(checkpoints: Path, resume_from: Path | None) -> None:
             f"cannot resume from {resume_from}: {checkpoints} also holds step_{later[-1]}, which NeMo RL would take "
             "instead; move the later ones away, or resume from the last"
         )
-    if resume_from.absolute().parent != checkpoints.absolute():
-        _link_in(resume_from, checkpoints / resume_from.name)
 
 
 def _link_in(source: Path, target: Path) -> None:
@@ -237,14 +288,22 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+class Ranking(TypedDict):
+    """Which checkpoint is the best: by the metric that the recipe names, `val:accuracy`."""
+
+    higher_is_better: bool
+    metric: str | None
+
+
 def tidy(trial: Path, keep: str, *, higher_is_better: bool, metric: str | None) -> list[str]:
     """Removes what an ended trial need not keep; what lies outside its folder is never touched.
 
     Args:
         trial: The trial's folder.
-        keep: `all` keeps everything; `best` the checkpoint with the best value of `metric`, the last one where none
-            has a value; `none` no checkpoint. Both also drop the rollouts of every step (`train_data_step*.jsonl`),
-            which grow to gigabytes and cannot be turned off.
+        keep: `all` keeps everything; `checkpoints` all of these, for a trial that may be gone on with; `best` the one
+            with the best value of `metric`, the last one where none has a value; `none` no checkpoint. All but `all`
+            drop the rollouts of every step (`train_data_step*.jsonl`), which grow to gigabytes and cannot be turned
+            off.
         higher_is_better: Which value is the best.
         metric: What checkpoints are ranked by, as the recipe names it: `val:accuracy`.
 
@@ -255,21 +314,32 @@ def tidy(trial: Path, keep: str, *, higher_is_better: bool, metric: str | None) 
         return []
     checkpoints = TrialDir(trial).checkpoints
     kept = best_step(checkpoints, higher_is_better=higher_is_better, metric=metric) if keep == "best" else None
-    gone = [folder for folder in _entries(checkpoints) if folder.is_dir() and folder != kept]
+    found = [] if keep == "checkpoints" else _entries(checkpoints)
+    gone = [folder for folder in found if folder.is_dir() and folder != kept]
     gone = [folder for folder in gone if folder.name.startswith(("step_", "tmp_step_"))]
     rollouts = sorted((trial / LOGS).glob("exp_*/train_data_step*.jsonl"))
     for folder in gone:
-        shutil.rmtree(folder, ignore_errors=True) if not folder.is_symlink() else folder.unlink()
+        shutil.rmtree(folder, ignore_errors=True) if not folder.is_symlink() else folder.unlink(missing_ok=True)
     for file in rollouts:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink()
     removed = [f"removed {len(gone)} checkpoints, kept {kept.name if kept else 'none'}"] if gone else []
     return removed + ([f"removed the rollouts of {len(rollouts)} steps"] if rollouts else [])
 
 
-def best_step(checkpoints: Path, *, higher_is_better: bool, metric: str | None) -> Path | None:
-    """The checkpoint with the best value of `metric`, the later of equal ones; the last where none has a value."""
+def best_step(checkpoints: Path, *, higher_is_better: bool, metric: str | None, until: float = math.inf) -> Path | None:
+    """The checkpoint with the best value of `metric`, the later of equal ones; the last where none has a value.
+
+    Args:
+        checkpoints: Where they are.
+        higher_is_better: Which value is the best.
+        metric: As the recipe names it.
+        until: The last step to look at.
+    """
     scored = []
     for step, folder in steps_in(checkpoints).items():
+        if step > until:
+            break
         value = (read_json(folder / "training_info.json") or {}).get(metric)
         score = float(value) if isinstance(value, int | float) else math.nan
         known = not math.isnan(score)

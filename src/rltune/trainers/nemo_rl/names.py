@@ -139,7 +139,7 @@ def expand(recipe: Recipe, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(recipe: Recipe, names: Iterable[str]) -> list[Problem]:
-    """What is wrong with tuning these names and dotted keys; the place of each problem is the name.
+    """What is wrong with setting these names and dotted keys in trials; the place of each problem is the name.
 
     Those that the recipe does not know or has no place for, those that would do nothing, and two that set the same.
     """
@@ -161,6 +161,12 @@ def value_of(recipe: Recipe, name: str) -> Any:
     if isinstance(place, Problem):
         raise InputError([place.under(name)])
     return place.today
+
+
+def key_of(recipe: Recipe, name: str) -> str | None:
+    """The dotted key that one of `NAMES` stands for in a recipe; None where it has no place there."""
+    place = _place(recipe, name)
+    return None if isinstance(place, Problem) else place.keys[0]
 
 
 def _useless(recipe: Recipe, names: Collection[str]) -> Iterator[Problem]:
@@ -185,7 +191,7 @@ def _clashes(recipe: Recipe, names: Collection[str]) -> Iterator[Problem]:
         keys = place.keys if isinstance(place, _Place) else [name.removeprefix("++")]
         clash = next(((key, setters[k]) for key in keys for k in setters if _overlap(k, key)), None)
         if clash is not None:
-            other = "is tuned as well" if clash[0] == clash[1] else f"`{clash[1]}` sets too"
+            other = "is set as well" if clash[0] == clash[1] else f"`{clash[1]}` sets too"
             yield Problem((name,), f"sets `{clash[0]}`, which {other}", "keep one of them")
         setters |= dict.fromkeys(keys, name)
 

@@ -59,7 +59,8 @@ class Recipe:
 
     Attributes:
         path: The file.
-        root: The checkout of NeMo RL; where there is none above the file, the file's own folder.
+        root: The checkout of NeMo RL; where neither the file nor one that it inherits from lies in one, the file's own
+            folder.
         algorithm: What it trains with.
         backend: What updates the policy: Megatron where that is enabled, else DTensor.
         lora: Whether only low-rank adapters are trained.
@@ -149,7 +150,8 @@ def load_recipe(path: Path, root: Path | None = None, overrides: Mapping[str, An
 
     Args:
         path: The file; a relative path is looked for in `root` first.
-        root: The checkout of NeMo RL; looked for upwards from the file where it is left out.
+        root: The checkout of NeMo RL; where it is left out, the one that the file lies in, or that one lies in which it
+            inherits from.
         overrides: Values to set, by dotted key.
 
     Raises:
@@ -166,11 +168,28 @@ def load_recipe(path: Path, root: Path | None = None, overrides: Mapping[str, An
     except InputError as error:
         raise InputError(problem.under("overrides") for problem in error.problems) from error
     try:
-        return _recipe(path, (root or find_root(path) or path.parent).absolute(), config)
+        return _recipe(path, (root or checkout_of(path) or path.parent).absolute(), config)
     except InputError as error:
         raise InputError(
             Problem(("recipe",), f"{path}: {replace(p, hint='')}", p.hint) for p in error.problems
         ) from error
+
+
+def checkout_of(path: Path) -> Path | None:
+    """The checkout of NeMo RL that a recipe belongs to: it lies in it, or inherits from a recipe that does.
+
+    Raises:
+        InputError: A file cannot be read; the place is `recipe`.
+        TrainerError: OmegaConf is not installed.
+    """
+    return next(filter(None, map(find_root, _lineage(path.absolute()))), None)
+
+
+def _lineage(path: Path, heirs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A recipe and all that it inherits from, itself first."""
+    yield path
+    for name in _parents(path, _read(path, heirs)):
+        yield from _lineage(path.parent / name, (*heirs, path))
 
 
 def find_root(path: Path) -> Path | None:
@@ -189,18 +208,24 @@ def _composed(path: Path, heirs: tuple[Path, ...] = ()) -> Any:
         heirs: The files that inherit from it, the recipe first.
     """
     config = _read(path, heirs)
-    parents = _plain(config).get("defaults", [])
+    names = _parents(path, config)
     config.pop("defaults", None)
-    names = [parents] if isinstance(parents, str) else parents
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        message = f"`defaults` must name a YAML file or a list of them, got {found(parents)}"
-        raise _unusable(path, _line_of_defaults(path), message, "as in defaults: grpo_math_1B.yaml")
     if not names:
         return config
     inherited = _omegaconf().OmegaConf.create({})
     for name in names:
         inherited = _on_top(inherited, _composed(path.parent / name, (*heirs, path)))
     return _on_top(inherited, config)
+
+
+def _parents(path: Path, config: Any) -> list[str]:
+    """The files that one inherits from, relative to its folder."""
+    parents = _plain(config).get("defaults", [])
+    names = [parents] if isinstance(parents, str) else parents
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        message = f"`defaults` must name a YAML file or a list of them, got {found(parents)}"
+        raise _unusable(path, _line_of_defaults(path), message, "as in defaults: grpo_math_1B.yaml")
+    return names
 
 
 def _on_top(below: Any, above: Any) -> Any:
@@ -268,6 +293,8 @@ def _absence(composed: Mapping[str, Any], key: str) -> Problem | None:
     """Why `key` cannot be set: unless it says that it may be new, it must be there."""
     if key.startswith("++") or _at(composed, key) is not _ABSENT:
         return None
+    if key[:1] in ("~", "+"):
+        return _no_override(composed, key)
     above, value = _deepest(composed, key)
     if value is None:
         message = f"cannot be set: `{above}` is null in the recipe"
@@ -277,6 +304,21 @@ def _absence(composed: Mapping[str, Any], key: str) -> Problem | None:
     if isinstance(value, list):
         return Problem((key,), f"cannot be set: `{above}` is a list of {len(value)} items", "they are counted from 0")
     return Problem((key,), "the recipe has no such key", did_you_mean(key, dict(_leaves(composed))))
+
+
+def _no_override(composed: Mapping[str, Any], key: str) -> Problem:
+    """Hydra's other marks, which stand before a key on a command line."""
+    bare = key.lstrip("~+")
+    if key.startswith("+"):
+        hint = f"write `{bare}`" if _at(composed, bare) is not _ABSENT else f"write `++{bare}`"
+        return Problem((key,), "begins with `+`: a key that may be new begins with `++`", hint)
+    section, _, rest = bare.partition(".")
+    without = f"`{bare}`" if _at(composed, bare) is not _ABSENT or not rest else f"`{bare}`, if there is one,"
+    hint = (
+        f"write a recipe of your own that names this one in `defaults`, and in it the whole section `{section}` "
+        f"without {without} and with `_override_: true`"
+    )
+    return Problem((key,), "cannot be deleted: overrides set values, and `~` would leave the key out", hint)
 
 
 def _deepest(composed: Mapping[str, Any], key: str) -> tuple[str, Any]:

@@ -384,18 +384,26 @@ def _loss() -> Iterator[Rule]:
 def _rollout_settings(recipe: Recipe) -> Iterator[Rule]:
     """Settings of GRPO and PPO that depend on each other."""
     section = str(recipe.algorithm)
-    kl, forced, batch = (
-        "loss_fn.reference_policy_kl_penalty",
-        "loss_fn.force_on_policy_ratio",
-        "train_global_batch_size",
-    )
+    yield from _batch_of_a_step(recipe, section)
+    yield from _reference_policy(section)
+    yield from _ahead_of_training(section)
+    yield from _validation(section)
+    yield from _reward_shaping(section)
+    yield from _dataloaders(section)
+
+
+_KL = "loss_fn.reference_policy_kl_penalty"
+_FORCED = "loss_fn.force_on_policy_ratio"
+
+
+def _batch_of_a_step(recipe: Recipe, section: str) -> Iterator[Rule]:
+    batch = "policy.train_global_batch_size"
     dynamic, many = f"{section}.use_dynamic_sampling", f"{section}.batch_multiplier"
-    skip = f"{section}.skip_reference_policy_logprobs_calculation"
     yield Rule(
         11,
-        f"not {forced} or policy.{batch} == {rollouts(recipe)}",
+        f"not {_FORCED} or {batch} == {rollouts(recipe)}",
         "with `force_on_policy_ratio` the global batch must be prompts times generations",
-        f"set `policy.{batch}` to their product",
+        f"set `{batch}` to their product",
     )
     yield Rule(
         12,
@@ -403,37 +411,49 @@ def _rollout_settings(recipe: Recipe) -> Iterator[Rule]:
         "a batch multiplier needs dynamic sampling",
         f"set `{many}` to 1 or `{dynamic}` to true",
     )
+
+
+def _reference_policy(section: str) -> Iterator[Rule]:
+    skip, threshold = f"{section}.skip_reference_policy_logprobs_calculation", f"{section}.seq_logprob_error_threshold"
     yield Rule(
         13,
-        f"not {skip} or {kl} == 0",
+        f"not {skip} or {_KL} == 0",
         "a KL penalty needs the reference policy's log-probabilities",
         f"set `{skip}` to false",
     )
     yield Rule(
         15,
-        f"not loss_fn.use_kl_in_reward or {kl} == 0 or not {forced} or {section}.seq_logprob_error_threshold != None",
+        f"not loss_fn.use_kl_in_reward or {_KL} == 0 or not {_FORCED} or {threshold} != None",
         "KL in the reward needs real log-probabilities, which `force_on_policy_ratio` leaves out",
-        f"set `{section}.seq_logprob_error_threshold`, or switch one of them off",
+        f"set `{threshold}`, or switch one of them off",
     )
+
+
+def _ahead_of_training(section: str) -> Iterator[Rule]:
+    """Asynchronous training: rollouts are generated while earlier ones are trained on."""
     ahead, engine = f"{section}.async_{section}.enabled", "policy.generation.vllm_cfg.async_engine"
     for must, hint in (
         (f"policy.generation.backend != 'vllm' or {engine}", f"set `{engine}` to true"),
         ("loss_fn.use_importance_sampling_correction", "switch the correction on"),
-        (f"not {dynamic}", "switch dynamic sampling off"),
+        (f"not {section}.use_dynamic_sampling", "switch dynamic sampling off"),
         (f"not {section}.reward_scaling.enabled", "switch reward scaling off"),
         (f"not {section}.reward_shaping.enabled", "switch reward shaping off"),
         ("not data.use_multiple_dataloader", "use one dataloader"),
     ):
         yield Rule(20, f"not {ahead} or ({must})", f"asynchronous training needs `{must}`", hint)
+
+
+def _validation(section: str) -> Iterator[Rule]:
+    """What is validated, and what may end a run there."""
     samples, size = f"{section}.max_val_samples", f"{section}.val_batch_size"
     validates = f"({section}.val_period > 0 or {section}.val_at_start or {section}.val_at_end)"
+    stop, repeats = f"{section}.stop_at_validation", f"{section}.val_num_generations_per_prompt"
     yield Rule(
         22,
         f"not {validates} or {samples} >= {size}",
         "validation needs at least one whole batch",
         f"lower `{size}` to a divisor of `{samples}`: what is left over is not validated",
     )
-    stop, shaping = f"{section}.stop_at_validation", f"{section}.reward_shaping"
     yield Rule(
         23,
         f"{stop}_metric == None or {stop}_threshold != None",
@@ -442,31 +462,41 @@ def _rollout_settings(recipe: Recipe) -> Iterator[Rule]:
     )
     yield Rule(
         23,
-        f"{stop}_metric != 'pass_k' or {section}.val_num_generations_per_prompt > 1",
+        f"{stop}_metric != 'pass_k' or {repeats} > 1",
         "pass_k is measured from two generations on",
-        f"raise `{section}.val_num_generations_per_prompt`",
+        f"raise `{repeats}`",
     )
+
+
+def _reward_shaping(section: str) -> Iterator[Rule]:
+    """By a factor for answers that were cut off, or else by length."""
+    shaping = f"{section}.reward_shaping"
     coefficient, penalty = f"{shaping}.stop_properly_penalty_coef", f"{shaping}.overlong_buffer_penalty"
+    by_factor = f"not {shaping}.enabled or {coefficient}"
     yield Rule(
         25,
-        f"not {shaping}.enabled or {coefficient} == None or 0 <= {coefficient} <= 1",
+        f"{by_factor} == None or 0 <= {coefficient} <= 1",
         "the factor for answers that were cut off must lie between 0 and 1",
         "1 leaves their reward as it is",
     )
-    for value in (f"{shaping}.overlong_buffer_length", penalty, f"{shaping}.max_response_length"):
+    for needed in (f"{shaping}.overlong_buffer_length", penalty, f"{shaping}.max_response_length"):
         yield Rule(
             25,
-            f"not {shaping}.enabled or {coefficient} != None or {value} != None",
+            f"{by_factor} != None or {needed} != None",
             "shaping the reward by length needs three values",
-            f"set `{value}`",
+            f"set `{needed}`",
         )
     yield Rule(
         25,
-        f"not {shaping}.enabled or {coefficient} != None or {penalty} == None or {penalty} >= 0",
+        f"{by_factor} != None or {penalty} == None or {penalty} >= 0",
         "the penalty on overlong answers must not be below 0",
         "0 is no penalty",
     )
+
+
+def _dataloaders(section: str) -> Iterator[Rule]:
     prompts, part = f"{section}.num_prompts_per_step", "data.num_prompts_per_dataloader"
+    dynamic, many = f"{section}.use_dynamic_sampling", f"{section}.batch_multiplier"
     yield Rule(
         37,
         f"not data.use_multiple_dataloader or (int({prompts} * {many}) % int({part} * {many}) == 0 if {dynamic} "

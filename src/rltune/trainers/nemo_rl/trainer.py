@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -13,18 +14,19 @@ from typing import Any, Literal
 
 from rltune.errors import InputError, Problem, TrainerError
 from rltune.folder import TrialDir
+from rltune.space.expressions import Expression
 from rltune.trainers.child import log_tail
 from rltune.trainers.command import CommandFailed, CommandTrainer, unstartable
-from rltune.trainers.nemo_rl import isolation, names
+from rltune.trainers.nemo_rl import isolation, names, replay
 from rltune.trainers.nemo_rl.channel import Channel
 from rltune.trainers.nemo_rl.constraints import violations
-from rltune.trainers.nemo_rl.failures import explain, judge_end
+from rltune.trainers.nemo_rl.failures import explain, has_paused, judge_end
 from rltune.trainers.nemo_rl.grammar import override
 from rltune.trainers.nemo_rl.readback import ReadBack
 from rltune.trainers.nemo_rl.recipe import Recipe
 from rltune.trainers.nemo_rl.resume import doubles_iterations, first_schedule, resumed_schedule, steps_key
 from rltune.trainers.readers.tensorboard import TensorBoard
-from rltune.types import Cause, Measurement, Report, Suggestion, TrialStopped
+from rltune.types import HORIZON, Cause, Measurement, Report, Suggestion, TrialStopped
 from rltune.worker import Interrupted, TrialFailed
 
 HOOK = Path(__file__).with_name("hook.py")
@@ -37,6 +39,20 @@ _STEP_IS_OVER = ("timing/train/total_step_time", "train/loss")
 
 _SETUP = "timing/setup/"
 """What every start logs at step 0, also one that goes on from a checkpoint."""
+
+_SAVES = "checkpointing.enabled"
+
+_WANDB = "logger.wandb_enabled"
+
+_WANDB_NOTES: Mapping[isolation.Wandb, str] = {
+    "off": f"W&B was off, though the recipe turns it on: no login was found; `{_WANDB}: true` among trainer.nemo_rl."
+    "overrides logs offline then",
+    "offline": "W&B was offline, since no login was found; `wandb sync` uploads what lies in the trial's logs, and "
+    "WANDB_MODE in trainer.nemo_rl.env decides otherwise",
+}
+
+_PORT_WAITS = (1.0, 4.0)
+"""Seconds before a second and a third start, where a port was taken."""
 
 _SHARE_OF_GRACE = 0.8
 """How much of the grace the script gets: in the rest, the trial tidies up before its executor ends it."""
@@ -59,14 +75,12 @@ class NemoRlTrainer:
         launch: What stands before the script: what finds its Python.
         env: Variables beyond those of rltune's own environment. One that rltune sets too is left as it is here.
         horizon: The steps of a full run; None for the recipe's own.
+        derived: Values that follow from parameters: formulas by name or dotted key. Only `check` looks at them.
         gpus_per_trial: What the executor gives each trial; 0 where it gives no GPUs out.
         hook: Whether the hook file is put before the script; see `rltune.trainers.nemo_rl.hook`.
         warm_up: Whether one trial runs alone until its first step; see `rltune.trainers.nemo_rl.isolation`.
         keep_checkpoints: What stays of an ended trial; see `rltune.trainers.nemo_rl.isolation.tidy`.
         grace_seconds: How long it has between TERM and KILL.
-        pause_seconds: How long a trial that is told to stop may take to finish its step and save a checkpoint, so that
-            it can go on from there later; it then keeps all its checkpoints. 0 ends it at once. Needs the hook, and an
-            executor that waits at least as long.
     """
 
     recipe: Recipe
@@ -75,12 +89,12 @@ class NemoRlTrainer:
     launch: Sequence[str] = ("uv", "run")
     env: Mapping[str, str] = field(default_factory=dict)
     horizon: int | None = None
+    derived: Mapping[str, Expression] = field(default_factory=dict)
     gpus_per_trial: float = 0.0
     hook: Literal["auto", "off"] = "auto"
     warm_up: bool = True
     keep_checkpoints: Literal["best", "all", "none"] = "best"
     grace_seconds: float = 10.0
-    pause_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.script:
@@ -89,16 +103,18 @@ class NemoRlTrainer:
     def __call__(self, suggestion: Suggestion, report: Report, /) -> Mapping[str, float] | None:
         """Run one trial.
 
+        From its first step on it can be asked to pause, see `TrialDir.pausable`: it finishes the step that it is at.
+
         Raises:
-            TrialFailed: It did not end well, ended early, or a key did not reach it.
+            TrialFailed: It did not end well, ended early, or a key did not reach it; or it was asked to pause, and has.
             TrainerError: It cannot be started, or cannot go on from the checkpoint that it was given.
             TrialStopped: As `report`.
         """
         folder = TrialDir(suggestion.directory.absolute())
         settings = self.settings(suggestion)
         recipe = self.recipe.with_overrides(settings)
-        channel = Channel(folder.path, self.pause_seconds if recipe.get("checkpointing.enabled") else 0.0)
-        isolation.prepare_checkpoints(folder.checkpoints, suggestion.resume_from)
+        channel = Channel(folder.path)
+        isolation.prepare_checkpoints(folder.checkpoints, suggestion.resume_from, self._best_up_to(suggestion))
         resumable = False
         try:
             with self._turn(folder) as warmed, isolation.ray_folder() as temp:
@@ -106,21 +122,27 @@ class NemoRlTrainer:
                 if start and start == recipe.get(steps_key(recipe)):
                     _note(folder.log, f"step {start} was its last, so there is nothing left to train")
                     return None
-                progress = _Progress(report, warmed, start, channel, folder.checkpoints)
-                self._run(suggestion, settings, recipe, temp, progress)
-        except (Interrupted, KeyboardInterrupt):  # it will be asked again, and goes on from its last checkpoint
+                progress = _Progress(report, warmed, start, channel, folder, bool(recipe.get(_SAVES)))
+                self._start(suggestion, temp, progress)
+        except (Interrupted, KeyboardInterrupt, TrialStopped):  # it may be asked again, and go on from its last one
             resumable = True
             raise
+        except TrialFailed as error:
+            resumable = error.cause in (Cause.LOST, Cause.INTERRUPTED)
+            raise
         finally:
-            channel.close()
-            paused = resumable or channel.until is not None
-            _note(folder.log, *self._tidy(folder, recipe, paused=paused))
+            folder.pausable.unlink(missing_ok=True)
+            _note(folder.log, *self._tidy(folder, "checkpoints" if resumable else self.keep_checkpoints))
         return None
 
-    def settings(self, suggestion: Suggestion) -> dict[str, Any]:
+    def settings(self, suggestion: Suggestion, start: int = 0) -> dict[str, Any]:
         """Every key that is set on the command line of one trial, the trial's own values and those that isolate it.
 
         Keys that the recipe lacks begin with `++`.
+
+        Args:
+            suggestion: The trial.
+            start: How many starts of it have found a port taken.
 
         Raises:
             InputError: A parameter does not fit the recipe.
@@ -129,9 +151,10 @@ class NemoRlTrainer:
         found = dict(self.overrides) | self._trial(suggestion.params, suggestion.horizon)
         found |= self._marked({f"{self.recipe.algorithm}.seed": suggestion.seed} | self._split_seeds())
         recipe = self.recipe.with_overrides(found)
-        start = suggestion.resume_from
-        found |= self._marked(first_schedule(recipe) if start is None else resumed_schedule(recipe, start))
-        found |= self._marked(isolation.settings(recipe, suggestion, os.environ | dict(self.env)))
+        checkpoint, env = suggestion.resume_from, os.environ | dict(self.env)
+        found |= self._marked(first_schedule(recipe) if checkpoint is None else resumed_schedule(recipe, checkpoint))
+        own = isolation.settings(recipe, suggestion, env, wandb_asked=self._asks_for_wandb, start=start)
+        found |= self._marked(own)
         return found | self._marked(self._gpus())
 
     def render(self, suggestion: Suggestion) -> tuple[str, ...]:
@@ -143,6 +166,20 @@ class NemoRlTrainer:
         """
         return self._words(self.settings(suggestion), suggestion.directory)
 
+    def tidy(self, directory: Path, /, *, superseded: bool) -> None:
+        """Remove what a trial kept for another one to go on from, now that nobody will.
+
+        What somebody else has left in its folder stays.
+
+        Args:
+            directory: The trial's folder.
+            superseded: Whether another trial has gone on from there to its end, and so has what counts; else
+                `keep_checkpoints` says what stays. With `all`, everything stays in either case.
+        """
+        folder = TrialDir(directory)
+        if isolation.are_own(folder.checkpoints):
+            _note(folder.log, *self._tidy(folder, "none" if superseded else self.keep_checkpoints))
+
     def config(self, params: Mapping[str, Any], /) -> dict[str, Any]:
         """The whole recipe for `params`, as NeMo RL composes it, without what isolates a trial.
 
@@ -153,6 +190,15 @@ class NemoRlTrainer:
             return dict(self.recipe.with_overrides(self._trial(params, None)).values)
         except InputError as error:
             raise TrainerError(str(error)) from error
+
+    def command_line(self, params: Mapping[str, Any], /) -> tuple[str, ...]:
+        """The same beside the recipe's own file: what differs from that, as NeMo RL's scripts take it.
+
+        Raises:
+            InputError: A parameter does not fit the recipe.
+            TrainerError: A value cannot be written on NeMo RL's command line.
+        """
+        return _as_words(dict(self.overrides) | self._trial(params, None))
 
     def load(self) -> None:
         """What every trial needs: forked processes share it.
@@ -170,10 +216,11 @@ class NemoRlTrainer:
             parameters: The names in the search space.
             needs_folds: Whether each trial is cross-validated, which NeMo RL has no way to be told.
         """
+        given = [*parameters, *self.derived]
         return [
-            *(p.under("search_space") for p in names.problems(self.recipe, parameters)),
-            *self._taken(parameters),
-            *self._broken(parameters),
+            *(p.under(self._section(str(p.key[0]))) for p in names.problems(self.recipe, given)),
+            *self._taken(given),
+            *self._broken(given),
             *self._unfit_gpus(),
             *self._missing(),
             *([_NO_FOLDS] if needs_folds else []),
@@ -206,28 +253,48 @@ class NemoRlTrainer:
 
     # --- what is wrong -----------------------------------------------------------------------------------------------
 
-    def _taken(self, parameters: Sequence[str]) -> Iterator[Problem]:
+    def _section(self, name: str) -> str:
+        """Where the study file gives a value to that name or dotted key."""
+        return "derived" if name in self.derived else "search_space"
+
+    def _taken(self, given: Sequence[str]) -> Iterator[Problem]:
         """Keys that rltune itself sets in every trial."""
-        algorithm = self.recipe.algorithm
+        algorithm, steps = self.recipe.algorithm, steps_key(self.recipe)
         taken = {**isolation.OWNED, f"{algorithm}.seed": "the seed that the study gives each trial"}
+        taken |= dict.fromkeys(self._split_seeds(), "the recipe's seed, so that all trials split the data alike")
         if self.horizon is not None:
-            taken[steps_key(self.recipe)] = f"trainer.horizon, {self.horizon}"
+            taken[steps] = f"trainer.horizon, {self.horizon}"
         if self.gpus_per_trial >= 1 and self._nodes == 1:
             taken[_GPUS] = f"executor.gpus_per_trial, {self.gpus_per_trial:g}"
-        for name in parameters:
-            for key in taken.keys() & {name, *self._keys_of(name)}:
-                message = f"`{key}` is set by rltune in every trial: {taken[key]}"
-                yield Problem(("search_space", name), message, "remove it")
+        for name in given:
+            formula = self.derived.get(name)
+            for key in sorted(taken.keys() & {name.removeprefix("++"), *self._keys_of(name)}):
+                message, hint = f"`{key}` is set by rltune in every trial: {taken[key]}", "remove it"
+                if formula is not None and key == steps:  # follows the horizon, or else would win over it
+                    if HORIZON in formula.names:
+                        continue
+                    message = f"`{formula}` does not follow {HORIZON}, which is {self.horizon} and would do nothing"
+                    hint = f"compute it from `{HORIZON}`, as in {self._length_in_samples()}; or remove {HORIZON}"
+                yield Problem((self._section(name), name), message, hint)
         for key in self.overrides:
             if (what := taken.get(key.removeprefix("++"))) and key != _GPUS:
                 yield Problem((*_PLACE, "overrides", key), f"does nothing: rltune sets it to {what}", "remove it")
 
-    def _broken(self, parameters: Sequence[str]) -> Iterator[Problem]:
+    def _broken(self, given: Sequence[str]) -> Iterator[Problem]:
         """Rules of NeMo RL that the recipe breaks by itself, whatever is tuned."""
-        tuned = {key for name in parameters for key in (name, *self._keys_of(name))}
+        tuned = {key for name in given for key in (name.removeprefix("++"), *self._keys_of(name))}
         for violation in violations(self.recipe, os.environ | dict(self.env)):
             if not tuned & set(violation.keys):
                 yield Problem((*_PLACE, "recipe"), violation.message, violation.hint)
+
+    def _length_in_samples(self) -> str:
+        """A formula of the steps, with which every trial sees the samples of `horizon` steps of the recipe."""
+        section = self.recipe.algorithm
+        prompts, answers = f"{section}.num_prompts_per_step", f"{section}.num_generations_per_prompt"
+        if self.recipe.has(prompts) and self.recipe.has(answers):
+            made = self.recipe.get(prompts) * self.recipe.get(answers)
+            return f"`{HORIZON} * {made} // (num_prompts * num_generations)`"
+        return f"`{HORIZON} * {self.recipe.get('policy.train_global_batch_size')} // global_batch_size`"
 
     def _unfit_gpus(self) -> Iterator[Problem]:
         given, needed = self.gpus_per_trial, self.recipe.get(_GPUS)
@@ -263,14 +330,26 @@ class NemoRlTrainer:
         path, root = self.recipe.path, self.recipe.root
         config = path.relative_to(root) if path.is_relative_to(root) else path  # relative: it may run in a container
         hook = [str(directory.absolute() / HOOK.name)] if self.hook == "auto" else []
-        words = [override(k.removeprefix("++"), value, new=k.startswith("++")) for k, value in settings.items()]
-        return (*self.launch, *hook, self.script, "--config", str(config), *words)
+        return (*self.launch, *hook, self.script, "--config", str(config), *_as_words(settings))
 
-    def _run(
-        self, suggestion: Suggestion, settings: Mapping[str, Any], recipe: Recipe, temp: Path, progress: _Progress
-    ) -> None:
+    def _start(self, suggestion: Suggestion, temp: Path, progress: _Progress) -> None:
+        """Run it; once more with other ports, a little later, where it finds one taken before its first step."""
+        for start, seconds in enumerate(_PORT_WAITS):
+            try:
+                self._run(suggestion, self.settings(suggestion, start), temp, progress)
+            except _PortTaken as error:
+                if progress.done:
+                    raise
+                log, why = TrialDir(suggestion.directory).log, str(error).partition("\n")[0]
+                _note(log, f"{why}; it starts again in {seconds:g} s, with other master ports")
+                time.sleep(seconds)
+            else:
+                return
+        self._run(suggestion, self.settings(suggestion, len(_PORT_WAITS)), temp, progress)
+
+    def _run(self, suggestion: Suggestion, settings: Mapping[str, Any], temp: Path, progress: _Progress) -> None:
         folder, channel = TrialDir(suggestion.directory.absolute()), progress.channel
-        log = folder.log
+        recipe, log = self.recipe.with_overrides(settings), folder.log
         begin = log.stat().st_size if log.exists() else 0
         asked = {key: recipe.get(key) for key in (name.removeprefix("++") for name in settings)}
         lasting = {key for key in asked if key != isolation.LOG_DIR and not doubles_iterations(recipe, key)}
@@ -282,28 +361,40 @@ class NemoRlTrainer:
             base_config=recipe.values,
             metrics=(gate, channel),
             env={name: _literal(text) for name, text in self.env.items()},
-            public_env=channel.variables() | isolation.environment(recipe, temp, self.env),
+            public_env=channel.variables() | isolation.environment(recipe, temp, self.env, self._wandb),
             cwd=Path(_literal(str(recipe.root))),
+            paste=replay.paste(self._words(replay.elsewhere(settings, folder.path), folder.path), folder.path, temp),
             grace_seconds=_SHARE_OF_GRACE * self.grace_seconds,
         )
         try:
             command(replace(suggestion, params=asked), progress)
+        except Interrupted:
+            if progress.done and not folder.pausable.exists():
+                _note(log, f"ended at once, since it could not be asked for a checkpoint: {self._unasked(recipe)}")
+            raise
         except CommandFailed as error:
-            if channel.until is not None:
-                raise TrialStopped from error
             failure = explain(error.status, log_tail(log, begin), known=error.cause)
             shown = str(error).partition("\n")[2]
-            raise TrialFailed(failure.cause, f"{failure.message}\n{shown}", again=failure.again) from error
-        if channel.until is not None:
-            _note(
-                log,
-                f"paused; its newest checkpoint is of step {max(isolation.steps_in(folder.checkpoints), default=0)}",
-            )
-            raise TrialStopped
-        end = judge_end(recipe, progress.done, log_tail(log, begin))
+            kind = _PortTaken if failure.port_taken else TrialFailed
+            raise kind(failure.cause, f"{failure.message}\n{shown}", again=failure.again) from error
+        tail = log_tail(log, begin)
+        if folder.pause_request.exists() and has_paused(recipe, progress.done, tail):
+            progress.tell_of_checkpoints()
+            newest = max(progress.saved, progress.start)
+            paused = f"paused after step {progress.done}; its newest checkpoint is of step {newest}"
+            _note(log, paused)
+            raise TrialFailed(Cause.INTERRUPTED, f"the study was stopped while the trial ran, and it {paused}")
+        end = judge_end(recipe, progress.done, tail)
         if end.problem:
             raise TrialFailed(Cause.ERROR, end.problem)
-        _note(log, gate.note(), end.note, channel.note() if self.hook == "auto" else "")
+        about_wandb = _WANDB_NOTES.get(self._wandb, "")
+        _note(log, gate.note(), end.note, channel.note() if self.hook == "auto" else "", about_wandb)
+
+    def _unasked(self, recipe: Recipe) -> str:
+        """Why a trial that has taken a step could not be asked to pause."""
+        if self.hook == "off":
+            return "trainer.nemo_rl.hook is off"
+        return "the hook is not attached" if recipe.get(_SAVES) else f"{_SAVES} is false"
 
     def _turn(self, folder: TrialDir) -> AbstractContextManager[Callable[[], None]]:
         """Alone until the first step, where nobody has taken one yet."""
@@ -311,10 +402,33 @@ class NemoRlTrainer:
             return nullcontext(lambda: None)
         return isolation.warm_up(folder, lambda text: _note(folder.log, text))
 
-    def _tidy(self, folder: TrialDir, recipe: Recipe, *, paused: bool) -> list[str]:
-        higher, metric = recipe.get("checkpointing.higher_is_better"), recipe.get("checkpointing.metric_name")
-        keep = "all" if paused else self.keep_checkpoints
-        return isolation.tidy(folder.path, keep, higher_is_better=bool(higher), metric=metric)
+    @property
+    def _asks_for_wandb(self) -> bool:
+        """Whether the study file, not the recipe alone, turns Weights & Biases on."""
+        return any(self.overrides.get(key) is True for key in (_WANDB, f"++{_WANDB}"))
+
+    @property
+    def _wandb(self) -> isolation.Wandb:
+        return isolation.wandb_in(self.recipe, os.environ | dict(self.env), asked=self._asks_for_wandb)
+
+    def _tidy(self, folder: TrialDir, keep: str) -> list[str]:
+        return isolation.tidy(folder.path, "all" if self.keep_checkpoints == "all" else keep, **self._ranking)
+
+    def _best_up_to(self, suggestion: Suggestion) -> Path | None:
+        """The best checkpoint of the run that the trial goes on with, up to there; None where the best is not kept."""
+        start = suggestion.resume_from
+        if start is None or self.keep_checkpoints != "best" or (step := isolation.step_of(start)) is None:
+            return None
+        return isolation.best_step(start.parent, until=step, **self._ranking)
+
+    @property
+    def _ranking(self) -> isolation.Ranking:
+        higher = bool(self.recipe.get("checkpointing.higher_is_better"))
+        return {"higher_is_better": higher, "metric": self.recipe.get("checkpointing.metric_name")}
+
+
+class _PortTaken(TrialFailed):
+    """A port that NeMo RL needs was another process's."""
 
 
 @dataclass
@@ -324,15 +438,17 @@ class _Progress:
     Attributes:
         warmed: Called at each measurement of a step from the first on.
         start: The step of the checkpoint that it goes on from.
-        channel: Where a trial that is told to stop may be told to pause instead.
-        checkpoints: Where they appear; each is told of once, with its own step.
+        channel: Knows whether the hook heeds a request to pause.
+        folder: The trial's; each checkpoint that appears there is told of once, with its own step.
+        saves: Whether a pause would leave a checkpoint.
     """
 
     report: Report
     warmed: Callable[[], None]
     start: int
     channel: Channel
-    checkpoints: Path
+    folder: TrialDir
+    saves: bool
     done: int = 0
     saved: int = 0
 
@@ -352,21 +468,21 @@ class _Progress:
                 found = f"its first step was {measurement.step} instead of {self.start + 1}"
                 raise TrialFailed(Cause.ERROR, f"{found}: it went on from a checkpoint that it was not given")
             self.done = max(self.done, measurement.step)
-        if self.channel.until is not None:  # it has been told to stop, and nobody asks any more
-            return
-        try:
-            self.report(measurement)
-            self._tell_of_checkpoints()
-        except TrialStopped:
-            if not self.channel.pause():
-                raise
+            if self.saves and self.channel.can_pause:
+                self.folder.pausable.touch()
+        self.report(measurement)
+        self.tell_of_checkpoints()
 
-    def _tell_of_checkpoints(self) -> None:
+    def tell_of_checkpoints(self) -> None:
         """Of those whose steps have been passed on: a run that goes on from one has the measurements before it."""
-        for step, folder in isolation.steps_in(self.checkpoints).items():
+        for step, folder in isolation.steps_in(self.folder.checkpoints).items():
             if max(self.saved, self.start) < step <= self.done:
                 self.saved = step
                 self.report(Measurement(step, {}, checkpoint=str(folder)))
+
+
+def _as_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(override(key.removeprefix("++"), value, new=key.startswith("++")) for key, value in settings.items())
 
 
 def _literal(text: str) -> str:
@@ -376,5 +492,7 @@ def _literal(text: str) -> str:
 
 def _note(log: Path, *lines: str) -> None:
     """Adds what a user should know to the end of the trial's log."""
+    if not any(lines):
+        return
     with log.open("a", encoding="utf-8") as file:
         file.writelines(f"rltune: {line}\n" for line in lines if line)
