@@ -642,7 +642,6 @@ class Tuner:
                 run.history.append(_placed(measurement, self.folder.trial(origin)))
                 self._note(trial, measurement)
                 trial.usage = Usage(measurement.seconds if origin == trial.record.retry_of else 0.0)
-        run.history.append(saved)
         for measurement in run.history:
             run.folder.append_measurement(measurement)
         assert saved.checkpoint is not None

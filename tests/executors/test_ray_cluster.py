@@ -92,7 +92,7 @@ def tell_surroundings(suggestion: Suggestion, report: Report) -> Mapping[str, fl
     """Writes down what the trial's process inherits."""
     names = ("CUDA_VISIBLE_DEVICES", "RLTUNE_HOSTS")
     lines = [f"{name}={os.environ.get(name)}" for name in names]
-    lines += [name for name in INHERITED if name.startswith(("RAY_", "TUNE_"))]
+    lines += [name for name in sorted(INHERITED) if name.startswith(("RAY_", "TUNE_"))]
     (suggestion.directory / "environment").write_text("\n".join(lines))
     report(Measurement(1, {"loss": 0.0}))
     time.sleep(1.5)

@@ -52,6 +52,7 @@ class TrialBody(tune.Trainable):
         self._unable: RltuneError | None = None
         self._shared = _is_shared(kit)
         self._scratch: Path | None = None
+        self._thread: threading.Thread | None = None
         try:
             self._trainer = _unpickled(kit)
             if kit.isolate:
@@ -61,15 +62,22 @@ class TrialBody(tune.Trainable):
                 self._server = ForkServer(self._trainer, warm=kit.warm, log=log, environ=environ).__enter__()
         except RltuneError as error:
             self._unable = error
-        self._begin(config[JOB])
+        self._prepare(config[JOB])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next trial."""
-        self._begin(new_config[JOB])
+        self._prepare(new_config[JOB])
         return True
 
     def step(self) -> dict[str, Any]:
-        """What the trial says next; None where it has been silent for a while."""
+        """What the trial says next; None where it has been silent for a while.
+
+        The trial begins with the first of these questions: where a node dies in the middle of `setup` or
+        `reset_config`, Tune asks for the same elsewhere, and a trial must not run twice.
+        """
+        if self._thread is not None:
+            self._thread.start()
+            self._thread = None
         unable = self._unable and Unable(self._unable, socket.gethostname())
         message = unable or next(self._messages)
         return {MESSAGE: message, "done": isinstance(message, Outcome | Unable)}
@@ -93,7 +101,7 @@ class TrialBody(tune.Trainable):
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _begin(self, job: Job) -> None:
+    def _prepare(self, job: Job) -> None:
         self._clear()
         self._scratch = None if self._shared else Path(tempfile.mkdtemp(prefix="rltune-"))
         here, outbox = job.suggestion, None
@@ -103,7 +111,7 @@ class TrialBody(tune.Trainable):
         self._run = _Run(here, outbox, job.suggestion.directory)
         self._messages = self._run.messages()
         if self._unable is None:
-            threading.Thread(target=self._drive, args=(self._run,), daemon=True).start()
+            self._thread = threading.Thread(target=self._drive, args=(self._run,), daemon=True)
 
     def _drive(self, run: _Run) -> None:
         try:

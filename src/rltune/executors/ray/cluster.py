@@ -258,19 +258,18 @@ def _quiet(log: Path | None) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _cluster_messages_to(logger: logging.Logger) -> Iterator[None]:
-    """What Ray prints of its cluster, such as that a node is gone, whether or not it may print of its workers.
+    """What Ray prints of its cluster, such as that a node is gone, although it is told not to print of its workers.
 
     Ray has no public way to redirect it. Where its private one has changed, it prints.
     """
-    try:
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+    from ray._private import worker
 
-        dispatcher.remove_handler("ray_print_logs")
-        dispatcher.add_handler("rltune", lambda data: logger.warning("\n".join(data.get("lines", ()))))
-    except (ImportError, AttributeError, TypeError):
+    prints = getattr(worker, "print_to_stdstream", None)
+    if prints is None:
         yield
         return
+    worker.print_to_stdstream = lambda data, **_: logger.warning("\n".join(data["lines"]))
     try:
         yield
     finally:
-        dispatcher.remove_handler("rltune")
+        worker.print_to_stdstream = prints
