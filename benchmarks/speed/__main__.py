@@ -24,16 +24,11 @@ class Setting:
     """What holds for every comparison.
 
     Attributes:
-        ray_python: The Python that has Ray, which may be another one than ours.
         versions: Of the libraries; None for those that are missing.
     """
 
     peers: bool
-    ray_python: str
     versions: Mapping[str, str | None]
-
-    def python(self, arm: Arm) -> str:
-        return self.ray_python if arm.needs == "ray" else sys.executable
 
     def why_not(self, arm: Arm) -> str | None:
         """Why an arm is not run; None where it is."""
@@ -46,9 +41,8 @@ class Setting:
 
 def main() -> None:
     options = _options()
-    pythons = {"rltune": sys.executable, "optuna": sys.executable, "ray": options.ray_python}
-    versions = {library: arms.version(library, python) for library, python in pythons.items()}
-    setting = Setting(not options.no_peers, options.ray_python, versions)
+    versions = {library: arms.version(library) for library in ("rltune", "optuna", "ray")}
+    setting = Setting(not options.no_peers, versions)
     report: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "commit": machine.commit(),
@@ -78,7 +72,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="whether it works, in seconds; the figures mean nothing")
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
-    parser.add_argument("--ray-python", default=sys.executable, help="the Python that has Ray; this one by default")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the JSON goes; {RESULTS} by default")
     return parser.parse_args()
 
@@ -96,7 +89,7 @@ def _measure(comparison: Comparison, setting: Setting) -> list[dict[str, Any]]:
             print(f"{comparison.name} {number}/{comparison.rounds}: {name}", file=sys.stderr, flush=True)
             entry: dict[str, Any] = {"round": number, "arm": name, **machine.load()}
             try:
-                rounds.append(entry | {"numbers": arms.run(arm, setting.python(arm))})
+                rounds.append(entry | {"numbers": arms.run(arm)})
             except ArmError as error:
                 print(error, file=sys.stderr)
                 rounds.append(entry | {"failed": str(error)})
@@ -126,7 +119,10 @@ def _row(comparison: Comparison, row: Row, rounds: list[dict[str, Any]], setting
         arm = comparison.arms[row.peer.split(".")[0]]
         entry["peer"] = {"who": arm.who, "why_not": setting.why_not(arm), **(_spread(peer.values()) or {})}
     if row.target:
-        met = middle is not None and (middle >= row.target.goal if row.better == "more" else middle <= row.target.goal)
+        ratio = statistics.median(ratios) if ratios else None
+        judged = ratio if row.target.of_ratio else middle
+        more = row.target.of_ratio or row.better == "more"
+        met = judged is not None and (judged >= row.target.goal if more else judged <= row.target.goal)
         entry["target"] = {**row.target._asdict(), "met": met}
     return entry
 
@@ -181,10 +177,11 @@ def _peer(peer: Mapping[str, Any], unit: str) -> str:
 
 
 def _target(target: Mapping[str, Any], row: Mapping[str, Any], *, judge: bool) -> str:
-    sign = "≥" if row["better"] == "more" else "≤"
+    sign = "≥" if row["better"] == "more" or target["of_ratio"] else "≤"
     stretch = f", stretch {target['stretch']:g}" if target["stretch"] else ""
     verdict = (": met" if target["met"] else ": missed") if judge else ""
-    return f"{sign} {target['goal']:g}{_unit(row['unit'])}{stretch}{verdict}"
+    unit = _unit("x" if target["of_ratio"] else row["unit"])
+    return f"{sign} {target['goal']:g}{unit}{stretch}{verdict}"
 
 
 def _short(value: float) -> str:

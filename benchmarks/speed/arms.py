@@ -7,6 +7,7 @@ all its processes carry a mark in their environment, and all its files lie in on
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -49,7 +50,7 @@ class ArmError(Exception):
     """It ended without numbers; the message ends with what it printed."""
 
 
-def run(arm: Arm, python: str) -> Numbers:
+def run(arm: Arm) -> Numbers:
     """Runs an arm once. Afterwards none of its processes is alive and its folder is gone.
 
     Raises:
@@ -60,7 +61,14 @@ def run(arm: Arm, python: str) -> Numbers:
     try:
         with (folder / "output.txt").open("w") as output:
             status = subprocess.run(
-                [python, "-m", "benchmarks.speed.arms", arm.function, str(folder), json.dumps(dict(arm.options))],
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.speed.arms",
+                    arm.function,
+                    str(folder),
+                    json.dumps(dict(arm.options)),
+                ],
                 cwd=ROOT,
                 env=os.environ | {_MARK: mark, "PYTHONPATH": _path()},
                 stdout=output,
@@ -80,11 +88,12 @@ def run(arm: Arm, python: str) -> Numbers:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def version(library: str, python: str) -> str | None:
-    """The version of a library in another Python; None where it is not installed."""
-    code = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
-    found = subprocess.run([python, "-c", code, library], capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
+def version(library: str) -> str | None:
+    """The version of a library; None where it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _path() -> str:

@@ -10,10 +10,15 @@ from benchmarks.speed.arms import Arm
 
 
 class Target(NamedTuple):
-    """How far a number is to go; a stretch is further still, and nobody is held to it."""
+    """How far a number is to go; a stretch is further still, and nobody is held to it.
+
+    Attributes:
+        of_ratio: It is about the ratio to the peer, not about our own number.
+    """
 
     goal: float
     stretch: float | None = None
+    of_ratio: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def comparisons(*, quick: bool) -> list[Comparison]:
 
     return [
         _trials(n(5, 1), n(1000, 40), n(12, 3), n(100, 8)),
+        _ray(n(3, 1), n(60, 6), n(12, 3), n(300, 8)),
         _journal(n(5, 1), n(300, 30)),
         _import(n(9, 1)),
         _memory(n(3, 1), n(1000, 40), n(12, 3)),
@@ -82,6 +88,28 @@ def _trials(rounds: int, n: int, n_ray: int, n_reused: int) -> Comparison:
         Row("from the import to the first line of the first trial", "s", "less", "ours.start", "ray.start"),
     ]
     return Comparison("trials", rounds, arms, rows)
+
+
+def _ray(rounds: int, n: int, n_peer: int, n_shared: int) -> Comparison:
+    def ours(n: int, **executor: object) -> Arm:
+        return Arm("rltune", "ours.trials", {"n": n, "executor": {"name": "ray", "workers": 2, **executor}}, "ray")
+
+    arms = {
+        "process": ours(n),
+        "ray": Arm("Ray Tune", "peers.ray_trials", {"n": n_peer, "reuse_actors": False}, "ray"),
+        "shared": ours(n_shared, isolate=False),
+        "reuse": Arm("Ray Tune, reuse_actors", "peers.ray_trials", {"n": n_shared, "reuse_actors": True}, "ray"),
+    }
+    what = f"no-op trials through Ray, a process each, 2 workers: steady rate ({n} trials; peer {n_peer})"
+    shared = f"the same where trials share processes, on both sides: steady rate ({n_shared} trials)"
+    rows = [
+        Row(what, "/s", "more", "process.steady", "ray.steady", Target(3, of_ratio=True)),
+        Row(shared, "/s", "more", "shared.steady", "reuse.steady", Target(1, of_ratio=True)),
+        Row(
+            "a process each: from the import to the first trial's first line", "s", "less", "process.start", "ray.start"
+        ),
+    ]
+    return Comparison("ray", rounds, arms, rows)
 
 
 def _journal(rounds: int, n: int) -> Comparison:

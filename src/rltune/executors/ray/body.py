@@ -56,9 +56,8 @@ class TrialBody(tune.Trainable):
         try:
             self._trainer = _unpickled(kit)
             if kit.isolate:
-                environ = {k: v for k, v in os.environ.items() if not k.startswith(RAYS_OWN)}
-                environ |= {_HOSTS_VARIABLE: ",".join(_hosts(kit.bundles))} if kit.bundles > 1 else {}
                 log = kit.log if self._shared else None
+                environ = _surroundings(kit.bundles)
                 self._server = ForkServer(self._trainer, warm=kit.warm, log=log, environ=environ).__enter__()
         except RltuneError as error:
             self._unable = error
@@ -233,6 +232,16 @@ def _moved(trainer: Trainer, base: Path | None) -> Trainer:
         if f.init and isinstance(value := getattr(trainer, f.name), Path) and value.is_relative_to(base)
     }
     return replace(trainer, **moved)
+
+
+def _surroundings(bundles: int) -> dict[str, str]:
+    """The variables that trials inherit: none of Ray's, and those that keep a trial out of our cluster's session.
+
+    Ray also looks for a cluster among the processes of this machine, and finds ours. On several nodes a trial puts
+    together a cluster of its own, and has to find that one.
+    """
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(RAYS_OWN)}
+    return environ | ({"RAY_ADDRESS": "local"} if bundles == 1 else {_HOSTS_VARIABLE: ",".join(_hosts(bundles))})
 
 
 def _hosts(bundles: int) -> list[str]:

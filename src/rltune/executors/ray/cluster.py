@@ -237,6 +237,7 @@ def _folder() -> Iterator[str]:
 def _quiet(log: Path | None) -> Iterator[Callable[[], None]]:
     """Sends the messages of Ray's loggers to a file; gives what does so again after Ray has changed its loggers."""
     handler = logging.FileHandler(log, delay=True) if log is not None else logging.NullHandler()
+    handler.addFilter(lambda record: "experiment_analysis" not in record.name)  # it misses files that we forgo
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("ray", "ray._private")]  # the second speaks while Ray starts
     before = [(list(logger.handlers), logger.propagate) for logger in loggers]
