@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import warnings
@@ -74,7 +76,7 @@ def connected(
                 start = {"address": address}
             stack.callback(ray.shutdown)
             with _kept_signals():
-                _init(address, start | {"runtime_env": dict(runtime_env) if runtime_env else None})
+                _init(address, start | {"runtime_env": _python() | dict(runtime_env or {}) or None})
             quieten()
             stack.enter_context(_cluster_messages_to(logging.getLogger("ray")))
         yield
@@ -99,6 +101,12 @@ def _refuse_unreachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_JOIN_SECONDS).close()
     except OSError as error:
         raise _no_cluster(address, str(error)) from error
+
+
+def _python() -> dict[str, str]:
+    """Ray puts the path of Python into a shell's command as it is; one with a space in it would start no worker."""
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
 
 
 def _no_cluster(address: str, why: str) -> ExecutorError:
