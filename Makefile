@@ -47,6 +47,8 @@ bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
 	$(PIP) install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	$(PY) -m benchmarks.speed
 	$(PY) -m benchmarks.folds
+	$(PY) -m benchmarks.trust
+	$(PY) -m benchmarks.search
 
 wheel: $(VENV)/.dev  ## build the wheel and run it in an empty environment
 	rm -rf dist && $(PY) -m build --wheel --outdir dist .

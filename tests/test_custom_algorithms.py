@@ -112,7 +112,8 @@ def test_all_parts_by_name_from_an_installed_package(folder, package, tmp_path):
     assert "local_search (keep: 0.7)" in checked.stdout
     done = rltune("run", study, "--out", "out", cwd=tmp_path, path=[package])
     assert done.returncode == 0, done.stderr
-    assert "on fresh seeds" in done.stdout
+    assert "baseline finished" in done.stdout
+    assert "\nship: " in done.stdout or "\nkeep your default: " in done.stdout
     listed = rltune("status", "out", cwd=tmp_path, path=[package])
     assert listed.returncode == 0, listed.stderr
 

@@ -28,7 +28,7 @@ def test_the_tour(tmp_path):
     assert done.returncode == 0, done.stderr
     shown = block("$ rltune run study.yaml").splitlines()
     assert done.stdout.splitlines()[:2] == shown[1:3]
-    assert "validation/loss on fresh seeds, lower is better" in done.stdout
+    assert "validation/loss on untouched seeds, lower is better" in done.stdout
     assert re.search(r"^(ship|keep your default): ", done.stdout, re.MULTILINE)
 
 

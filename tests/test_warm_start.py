@@ -247,15 +247,15 @@ def test_finals_run_an_earlier_configuration_again_and_it_may_win(tmp_path):
     near = {"lr": LR | {"min": 9e-4, "max": 1.1e-3}, "x": X | {"min": 0.45, "max": 0.55}}
     tune(tmp_path / "good", space=near, n=5)
     space = {"lr": LR | {"default": 1e-2}, "x": X | {"default": 0.0}}
-    protocol = {"name": "full", "baseline_seeds": 1, "finalists": 1, "final_seeds": 2}
-    result = tune(tmp_path / "second", space=space, n=7, seed=5, warm_start=str(tmp_path / "good"), protocol=protocol)
+    protocol = {"name": "full", "baseline_seeds": 2, "finalists": 1, "final_runs": 2, "claim_seeds": 1}
+    result = tune(tmp_path / "second", space=space, n=8, seed=5, warm_start=str(tmp_path / "good"), protocol=protocol)
     known = [r.params for r in earlier(result)]
     finals = [r for r in result.records if r.purpose is Purpose.FINAL]
-    assert len(finals) == 4
+    assert 1 <= len(finals) <= 2
     assert result.verdict.winner.params in known
     assert result.best.purpose is Purpose.FINAL
     assert result.best.params in known
-    assert sum(r.purpose is not Purpose.EARLIER for r in result.records) == 7
+    assert sum(r.purpose is not Purpose.EARLIER for r in result.records) <= 8
 
 
 # --- told apart ------------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ def test_trials_get_it_and_records_show_it(tmp_path, algorithm):
     assert 3 < sum(value == 0.0 for value in values) < 24
     assert all(r.value == pytest.approx(r.params["decay"] + r.params["lr"]) for r in result.records)
     assert result.verdict is not None
-    assert result.verdict.baseline is not None
-    assert result.verdict.baseline.params["decay"] == 0.0
+    assert result.verdict.default is not None
+    assert result.verdict.default.params["decay"] == 0.0
     again = rltune.load(tmp_path / "s")
     assert [r.params for r in again.records] == [r.params for r in result.records]
     assert "decay,lr" in (tmp_path / "s" / "trials.csv").read_text().splitlines()[0]

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from rltune.manager import HyperparameterManager
     from rltune.objective import OptimizationObjective
     from rltune.pipeline import AutomatedHyperparameterOptimization
+    from rltune.samplers.auto.sampler import AutoSampler
     from rltune.session import Result
     from rltune.trainers.context import Trial, report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoSampler",
     "AutomatedHyperparameterOptimization",
     "HyperparameterManager",
     "OptimizationObjective",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AutoSampler": "rltune.samplers.auto.sampler",
     "AutomatedHyperparameterOptimization": "rltune.pipeline",
     "HyperparameterManager": "rltune.manager",
     "OptimizationObjective": "rltune.objective",

@@ -174,6 +174,11 @@ class StudyDir:
     def verdict(self) -> Path:
         return self.path / "verdict.json"
 
+    @property
+    def report(self) -> Path:
+        """What came out, as a page that needs no other file."""
+        return self.path / "report.html"
+
     def trial(self, number: int) -> TrialDir:
         return TrialDir(self.path / "trials" / f"{number:04d}")
 

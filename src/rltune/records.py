@@ -357,17 +357,23 @@ def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
 
     It is what samplers are seeded by: a study that was killed and resumed proposes what it would have proposed.
     """
-    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    trials = {t.number: t for t in study._storage.get_all_trials(study._study_id, deepcopy=False)}
     root = trial
     while (origin := root.user_attrs.get(_RETRY_OF)) is not None:
         root = trials[origin]
-    return sum(_RETRY_OF not in t.user_attrs and _SOURCE not in t.user_attrs for t in trials[: root.number])
+    earlier = (t for t in trials.values() if t.number < root.number)
+    return sum(_RETRY_OF not in t.user_attrs and _SOURCE not in t.user_attrs for t in earlier)
 
 
 def n_earlier(study: optuna.Study) -> int:
     """How many trials an earlier study has given."""
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     return sum(t.user_attrs.get(_PURPOSE) == Purpose.EARLIER.value for t in trials)
+
+
+def is_claim(trial: FrozenTrial) -> bool:
+    """Whether it ran, or runs, on the untouched seeds behind the headline; one that waits to has no value yet."""
+    return trial.user_attrs.get(_PURPOSE) == Purpose.CLAIM.value and trial.state is not TrialState.WAITING
 
 
 def originals(records: Iterable[TrialRecord]) -> list[TrialRecord]:

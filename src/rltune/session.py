@@ -17,16 +17,18 @@ import optuna
 from rltune import config as cfg
 from rltune import records as rec
 from rltune.analysis.pareto import Pareto, pareto
-from rltune.analysis.selection import Verdict, recommended, verdict
 from rltune.config.build import Parts, build
 from rltune.errors import FolderError, InputError, StudyFileError
 from rltune.evaluation.folds import FoldEnd
 from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
+from rltune.protocol.decision import Finals, Verdict, recommended, verdict
 from rltune.records import TrialRecord
-from rltune.reporting.build import build_report
+from rltune.reporting.build import FullRun, build_report
 from rltune.reporting.files import write_results
+from rltune.reporting.live import LivePage
 from rltune.reporting.model import Report
+from rltune.reporting.provenance import provenance
 from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
 from rltune.trainers.registry import command_line
@@ -108,6 +110,9 @@ class Result:
             recommended=self.best,
             verdict=self.verdict,
             metric=metric,
+            plan=self.plan,
+            full_run=_full_run(self.config),
+            origin=provenance(self.folder),
         )
 
 
@@ -129,10 +134,17 @@ def read(path: Path) -> Result:
 def _result(
     folder: StudyDir, config: cfg.StudyConfig, study: optuna.Study, *, halted: str | None = None, stopped: bool = False
 ) -> Result:
-    objective, records = config.evaluation.objectives()[0], rec.load(study)
-    found = verdict(records, objective, rec.read_plan(study).get("default"))
+    objective, records, plan = config.evaluation.objectives()[0], rec.load(study), rec.read_plan(study)
+    finals = Finals.from_json(plan["finals"]) if isinstance(plan.get("finals"), Mapping) else None
+    found = verdict(records, objective, plan.get("default"), finals)
     best = recommended(rec.own(records), objective, found)  # what an earlier study measured does not win by itself
     return Result(folder, config, study, records, found, best, halted, stopped)
+
+
+def _full_run(config: cfg.StudyConfig) -> FullRun:
+    """By steps, but for cross-validated trials, whose steps are folds."""
+    horizon = None if config.evaluation.cross_validation else config.trainer.horizon
+    return FullRun(horizon, config.executor.per_trial.get("GPU", 0.0) * config.executor.nodes)
 
 
 def _space(kept: cfg.StudyConfig) -> SearchSpace:
@@ -200,7 +212,8 @@ def run(
                 _refuse_changes(kept, folder)
             tuner = parts.open_tuner(folder)
             write_atomic(folder.study_file, kept.to_yaml())
-            tuner.on_change, tuner.on_fold = on_change, on_fold
+            page = LivePage(folder.report, lambda: _result(folder, config, tuner.study).report())
+            tuner.on_change, tuner.on_fold = page.after(on_change), on_fold
             on_open(tuner, parts)
             parts.executor.run(tuner, parts.trainer, stopping)
             tuner.close()
@@ -215,6 +228,7 @@ def run(
                 to_config=parts.trainer.config,
                 to_overrides=partial(command_line, parts.trainer),
             )
+            page.write()
             return result
     except storage_errors() as error:
         raise storage_failed(error, config.storage, folder) from error

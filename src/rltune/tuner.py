@@ -30,6 +30,7 @@ from rltune.evaluation.race import hopeless, spreads_around
 from rltune.folder import StudyDir, TrialDir, write_json
 from rltune.guards import Mode, StudyGuard, Verdict
 from rltune.objective import Objective
+from rltune.protocol.blind import without_claims
 from rltune.protocol.plan import Plan, Request
 from rltune.pruners import on_plateau
 from rltune.pruners.pareto import ParetoPruning
@@ -110,6 +111,7 @@ class Tuner:
 
     def __post_init__(self) -> None:
         self._running: dict[int, RunningTrial] = {}
+        self._blind = without_claims(self.study)  # for whatever proposes or prunes
         self._records = {r.number: r for r in rec.load(self.study)}
         self._failures = self._failures_in_a_row = 0  # of this session: the user may have mended the cause
         self._earlier_seconds = rec.busy_seconds(self._records.values())
@@ -203,7 +205,9 @@ class Tuner:
 
     def _write_plan(self) -> None:
         folds = None if self.folding is None else self.folding.n
-        rec.write_plan(self.study, {**self.plan.to_json(), "folds": folds, "finished": self.finished})
+        rec.write_plan(
+            self.study, {**self.plan.within_budget(self.records).to_json(), "folds": folds, "finished": self.finished}
+        )
 
     # --- suggest -----------------------------------------------------------------------------------------------------
 
@@ -215,8 +219,8 @@ class Tuner:
             return self.plan.next(self.records)
         if self.elapsed_seconds >= self.timeout_seconds:
             return self._wait_or_done()
-        # The finals need their share of the time, as they have of the trials.
-        for_search = self.timeout_seconds * (1 - self.plan.n_finals / max(1, self.plan.n_trials))
+        # The finals and the claim need their share of the time, as they have of the trials.
+        for_search = self.timeout_seconds * (1 - self.plan.n_after / max(1, self.plan.n_trials))
         return self.plan.next(self.records, search_is_over=self.elapsed_seconds >= for_search)
 
     def _time_is_up(self) -> bool:
@@ -236,7 +240,7 @@ class Tuner:
 
     def _start(self) -> Suggestion | None:
         """Begins a trial; None where it is over at once, since all its folds are known already."""
-        optuna_trial = self.study.ask()
+        optuna_trial = self._blind.ask()
         record = self._refresh(optuna_trial.number)
         number = record.number
         # Known before its parameters are drawn: a sampler may fail, and the trial must not be left running.
@@ -412,7 +416,7 @@ class Tuner:
         if not trial.may_be_pruned:
             return False
         if self._pareto is not None:
-            return self._pareto.should_prune(self.study, self.study._storage.get_trial(trial.trial._trial_id))
+            return self._pareto.should_prune(self._blind, self.study._storage.get_trial(trial.trial._trial_id))
         return len(self._objectives) == 1 and trial.trial.should_prune()
 
     # --- finish ------------------------------------------------------------------------------------------------------
@@ -467,12 +471,12 @@ class Tuner:
             self._ask_again(number)
         rec.write_end(trial.trial, metrics, trial.cause, trial.message, trial.stopped_by)
         if trial.cause is not None:
-            self.study.tell(trial.trial, state=TrialState.FAIL)
+            self._blind.tell(trial.trial, state=TrialState.FAIL)
         elif trial.pruned:
-            self.study.tell(trial.trial, state=TrialState.PRUNED)
+            self._blind.tell(trial.trial, state=TrialState.PRUNED)
         else:
             self._set_constraints(trial.trial, metrics)
-            self.study.tell(trial.trial, [v for v in values if v is not None])
+            self._blind.tell(trial.trial, [v for v in values if v is not None])
         record = self._refresh(number)
         write_json(self.folder.trial(number).result, record.to_json())
         if not again:
@@ -578,7 +582,7 @@ class Tuner:
 
     def _close_orphan(self, record: TrialRecord) -> None:
         """A trial that ran when the tuner died: take its result where the worker left one, else ask again."""
-        trial = optuna.Trial(self.study, rec.trial_id(self.study, record.number))
+        trial = optuna.Trial(self._blind, rec.trial_id(self.study, record.number))
         directory = self.folder.trial(record.number)
         directory.path.mkdir(parents=True, exist_ok=True)  # the tuner may have ended before it made one
         outcome = directory.read_outcome()

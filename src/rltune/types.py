@@ -27,7 +27,12 @@ class Purpose(StrEnum):
     BASELINE = "baseline"  # the user's own configuration, on several seeds
     SEARCH = "search"  # proposed by the sampler
     FINAL = "final"  # a finalist, or the baseline again, on fresh seeds
+    CLAIM = "claim"  # the winner of the finals and the baseline, on the untouched seeds behind the headline
     EARLIER = "earlier"  # ran in an earlier study, from which this one knows it; counts against nothing
+
+
+FRESH = (Purpose.FINAL, Purpose.CLAIM)
+"""Runs of configurations that were chosen before: they say how good these are, and nothing about where to search."""
 
 
 class Decision(Enum):

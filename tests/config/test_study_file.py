@@ -70,7 +70,7 @@ class TestAccepted:
         assert (config.algorithm.name, config.algorithm.options) == ("tpe", {"multivariate": True})
         assert (config.pruner.name, config.pruner.options) == ("median", {"n_startup_trials": 3})
         assert config.guards[1].options == {"watch": ["loss"]}
-        assert (config.protocol.name, config.protocol.finalists, config.protocol.final_seeds) == ("full", 3, None)
+        assert (config.protocol.name, config.protocol.finalists, config.protocol.final_runs) == ("full", 3, None)
         assert (config.executor.workers, config.executor.options) == (3, {"address": "auto"})
 
     def test_a_command(self, write):

@@ -209,8 +209,8 @@ def test_its_study_finds_better_than_the_default(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "rltune", "run", "study.yaml", "--set", "executor.workers=1"]  # the same every time
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "24 trials in" in done.stdout
+    assert "ship: " in done.stdout
     result = rltune.load(tmp_path / "runs" / "digits")
-    assert len(result.records) == 24
+    assert 18 <= len(result.records) <= 24  # the finals end once they are decided
     assert result.verdict is not None
     assert result.verdict.ship

@@ -98,6 +98,7 @@ class TestTask:
         assert len(prompts.training) + len(held_out) == 10**grpo.N_DIGITS
 
 
+@pytest.mark.slow
 class TestPolicy:
     def test_has_about_a_hundred_thousand_parameters(self) -> None:
         assert 90_000 < sum(p.numel() for p in grpo.Policy().parameters()) < 110_000
@@ -189,6 +190,7 @@ class TestAlgorithm:
         assert terms.kl.item() == terms.entropy.item() == terms.clip_fraction.item() == 0
 
 
+@pytest.mark.slow
 class TestBase:
     def test_knows_something_and_not_too_much(self, base: grpo.Policy, prompts: grpo.Prompts) -> None:
         assert 0.3 < grpo.validate(base, prompts.validation) < 0.6

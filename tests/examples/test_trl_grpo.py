@@ -92,7 +92,7 @@ def test_the_study_file_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     done = rltune_command("check", str(EXAMPLE / "study.yaml"), folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 baseline + 10 search + 4 final = 16 trials" in done.stdout
+    assert "2 baseline + 8 search + 4 final + 4 claim = 18 trials" in done.stdout
 
 
 def test_training_knows_nothing_of_rltune() -> None:
@@ -103,7 +103,7 @@ class TestStudy:
     pytestmark = with_trl
 
     def test_it_finds_better_than_the_defaults_of_trl(self, result: Result) -> None:
-        assert len(result.records) == 16
+        assert 12 <= len(result.records) <= 18, "the finals end once they are decided"
         assert result.verdict is not None
         assert result.verdict.ship
         assert result.best is not None

@@ -328,10 +328,15 @@ def assert_sound(case: Case) -> None:
             assert record.number not in replaced, f"trial {record.number} is complete and was run again"
         if outcome is not None and outcome.cause is None and not outcome.stopped:
             assert record.cause is not Cause.LOST, f"trial {record.number} left a result, which was not taken"
-    seeds = [r.seed for r in rec.originals(records)]
-    assert len(set(seeds)) == len(seeds)
-    for seed in seeds:
-        values = [r.number for r in records if r.seed == seed and r.state is TrialState.COMPLETE]
-        assert len(values) <= 1, f"trials {values} are one configuration, run to the end twice"
+    runs = [_run(r) for r in rec.originals(records)]
+    assert len(set(runs)) == len(runs)
+    for run in runs:
+        values = [r.number for r in records if _run(r) == run and r.state is TrialState.COMPLETE]
+        assert len(values) <= 1, f"trials {values} are one configuration, run to the end twice with one seed"
     for number in replaced:
         assert sum(r.retry_of == number for r in records) == 1, f"trial {number} was asked again twice"
+
+
+def _run(record: TrialRecord) -> tuple[int | None, frozenset[tuple[str, Any]]]:
+    """What makes it this run and no other: finalists have their seeds in common."""
+    return record.seed, frozenset(record.params.items())

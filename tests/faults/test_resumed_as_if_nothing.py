@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from fault_harness import Case, assert_sound
 
 from rltune import records as rec
+from rltune.types import Purpose
 
 pytestmark = pytest.mark.slow
 
@@ -67,3 +69,35 @@ def _suggestions(case: Case, name: str, ends: list[tuple[signal.Signals, int]]) 
     records = case.records()
     assert sum(r.retry_of is not None for r in records) in range(len(ends) + 1)
     return [r.params for r in rec.originals(records)]
+
+
+def test_the_same_decisions_whatever_phase_is_killed(tmp_path: Path) -> None:
+    """Baseline, search, finals and claim: what runs is cut short in each of them."""
+    with ThreadPoolExecutor(2) as pool:
+        straight = pool.submit(_decisions, Case(tmp_path / "straight"), [])
+        killed = pool.submit(_decisions, Case(tmp_path / "killed"), [0, 3, 6, 1, 2, 1])
+    assert killed.result() == straight.result()
+    trials, verdict = straight.result()
+    assert {purpose for purpose, _, _ in trials} == {Purpose.BASELINE, Purpose.SEARCH, Purpose.FINAL, Purpose.CLAIM}
+    assert verdict["ship"] is True
+    assert verdict["seeds"] == "claim"
+
+
+def _decisions(case: Case, ends: list[int]) -> tuple[list[Any], dict[str, Any]]:
+    """What ran and what came out; the study is killed once so many trials more have begun, and one more."""
+    protocol = {"name": "full", "baseline_seeds": 2, "finalists": 2, "final_runs": 5, "claim_seeds": 2}
+    space = {"x": {"type": "float", "min": 0.0, "max": 1.0, "default": 1.0}}
+    case.write(n_trials=18, steps=2, seconds=0.05, search_space=space, protocol=protocol)
+    try:
+        for n in ends:
+            session = case.start()
+            case.wait_for_trials(n + 1)
+            session.send(signal.SIGKILL)
+            session.end()
+            case.assert_nothing_lives()
+        assert case.run().code == 0
+    finally:
+        case.close()
+    assert_sound(case)
+    trials = [(r.purpose, dict(r.params), r.seed) for r in rec.originals(case.records())]
+    return trials, json.loads(case.folder.verdict.read_text())

@@ -24,7 +24,7 @@ class ByName(SamplerSuite):
 
 
 class TestAuto(ByName):
-    name = "auto"  # `tpe` under another name
+    name = "auto"
     n_asks = 14
 
 

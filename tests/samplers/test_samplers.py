@@ -253,7 +253,7 @@ def test_tpe_groups_what_is_active_together() -> None:
         {"kind": ("categorical", ["a", "b"]), "x": ("float", 0, 1, {"when": "kind == 'a'"})}
     )
     for space, n_objectives, group in ((GUIDE, 1, False), (conditional, 1, True), (conditional, 2, False)):
-        sampler = make_sampler("auto", space=space, seed=0, n_objectives=n_objectives)
+        sampler = make_sampler("tpe", space=space, seed=0, n_objectives=n_objectives)
         assert isinstance(sampler, FeasibleSampler)
         inner = sampler._make(0)
         assert isinstance(inner, optuna.samplers.TPESampler)

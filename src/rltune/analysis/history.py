@@ -10,7 +10,7 @@ from rltune.analysis.metric import searched
 from rltune.analysis.times import busy_until, cost_seconds
 from rltune.objective import Objective
 from rltune.records import TrialRecord, own
-from rltune.types import Purpose
+from rltune.types import FRESH, Purpose
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def history(records: Sequence[TrialRecord], objective: Objective) -> History:
     steps: list[Step] = []
     cost, best = 0.0, None
     for record in sorted((r for r in own(records) if r.finished is not None), key=lambda r: (r.finished, r.number)):
-        if record.purpose is Purpose.FINAL or not record.state.is_finished():
+        if record.purpose in FRESH or not record.state.is_finished():
             continue
         cost += cost_seconds(record)
         if record.number not in counted:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rltune.errors import InputError, Problem
 from rltune.objective import Objective
 from rltune.records import TrialRecord, effective
-from rltune.types import Purpose
+from rltune.types import FRESH
 from rltune.wording import listed, nearest
 
 
@@ -42,7 +42,7 @@ def by_metric(records: Iterable[TrialRecord], objectives: Sequence[Objective], m
 
 def searched(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """All but the finals, which are re-runs: baseline, search, and what is known from an earlier study."""
-    return [r for r in effective(records) if r.purpose is not Purpose.FINAL]
+    return [r for r in effective(records) if r.purpose not in FRESH]
 
 
 def _only(record: TrialRecord, index: int) -> TrialRecord:

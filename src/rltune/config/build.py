@@ -16,21 +16,18 @@ from optuna.samplers import BaseSampler
 
 from rltune import records as rec
 from rltune.config.earlier import Earlier, earlier_of
-from rltune.config.population import population_of, population_problems
+from rltune.config.plan import plan_of
+from rltune.config.population import population_problems
 from rltune.config.reader import read
-from rltune.config.schema import ProtocolConfig, StudyConfig
+from rltune.config.schema import StudyConfig
 from rltune.errors import InputError, Key, Problem, SpaceError, StudyFileError
 from rltune.evaluation.splits import Splits
 from rltune.executors import make_executor
 from rltune.folder import StudyDir
 from rltune.guards import StudyGuard, make_guard
-from rltune.objective import Objective
 from rltune.protocol.plan import Plan
-from rltune.protocol.population import Population
-from rltune.protocol.seeds import SeedLedger
 from rltune.pruners import AshaPruner, make_pruner
 from rltune.samplers import make_sampler
-from rltune.samplers.grid import GridSampler
 from rltune.samplers.population import PopulationSampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
@@ -44,7 +41,6 @@ from rltune.trainers.readers.tensorboard import TensorBoard
 from rltune.trainers.registry import NamedTrainer, StudyTrainer, command_line
 from rltune.tuner import MEASURED_METRICS, Tuner
 from rltune.types import Executor, Resources
-from rltune.wording import listed
 
 T = TypeVar("T")
 
@@ -170,7 +166,7 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         for i, given in enumerate(config.guards)
     ]
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, base, folder)))
-    planned = made((), lambda: _plan(config, space, objectives, sampler))
+    planned = made((), lambda: plan_of(config, space, objectives, sampler))
     earlier = made(("warm_start",), lambda: earlier_of(config, base, folder, space))
     if problems or sampler is None or pruning is None or executor is None or planned is None:
         raise InputError(problems)
@@ -361,101 +357,3 @@ def _shipped(runtime_env: Mapping[str, Any], base: Path) -> dict[str, Any]:
     if isinstance(env.get("py_modules"), list):
         env["py_modules"] = [absolute(module) for module in env["py_modules"]]
     return env
-
-
-# --- the plan --------------------------------------------------------------------------------------------------------
-
-
-def _plan(
-    config: StudyConfig, space: SearchSpace, objectives: list[Objective], sampler: BaseSampler | None
-) -> tuple[Plan, tuple[str, ...]]:
-    default = space.defaults()
-    phases, why = _phases(config, space, default)
-    baseline, finalists, seeds = phases
-    plan = Plan(
-        objectives,
-        config.evaluation.ranges(),
-        SeedLedger.of(config.seed),
-        n_search=0,
-        default=default,
-        baseline_seeds=baseline,
-        finalists=finalists,
-        final_seeds=seeds,
-        patience=config.study_patience,
-    )
-    n_search = config.n_trials - baseline - plan.n_finals
-    if n_search < 1:
-        message = f"{config.n_trials} trials are too few for {baseline} of the baseline and {plan.n_finals} finals"
-        raise InputError([Problem(("n_trials",), message, f"give at least {baseline + plan.n_finals + 1}")])
-    notes = [why] if why else []
-    if isinstance(sampler, PopulationSampler):
-        population = population_of(sampler, config, objectives[0])
-        plan, notes = replace(plan, population=population), [*_population_notes(population)]
-    if isinstance(sampler, GridSampler):
-        points = len(sampler.grid)
-        if points < n_search:
-            notes.append(
-                f"the grid has {points} points, so {n_search - points} of the {n_search} search trials fall away"
-            )
-        n_search = min(n_search, points)
-    return replace(plan, n_search=n_search), tuple(notes)
-
-
-def _population_notes(population: Population) -> Iterator[str]:
-    yield (
-        "population: the result is a schedule of configurations, and its value that of a single run, which luck makes "
-        "look better than it is; there are no baseline and no finals"
-    )
-    if population.workers < population.size:
-        workers = "one worker" if population.workers == 1 else f"{population.workers} workers"
-        yield (
-            f"{population.size} members on {workers} take turns: each starts anew from its checkpoint after every "
-            f"{population.interval} steps; with {population.size} workers it would run on"
-        )
-
-
-def _phases(
-    config: StudyConfig, space: SearchSpace, default: Mapping[str, Any] | None
-) -> tuple[tuple[int, int, int], str]:
-    """Baseline runs, finalists, seeds for each finalist; and why there are none, where that may surprise."""
-    protocol = config.protocol
-    lacking = space.missing_defaults
-    missing = f"{listed(lacking, 3)} {'has' if len(lacking) == 1 else 'have'} no `default`"
-    if protocol.name == "simple" or config.algorithm.name == "population":
-        return (
-            0,
-            0,
-            0,
-        ), "protocol: simple — the best of single runs is printed, which luck makes look better than it is"
-    if protocol.name == "auto":
-        if default is None:
-            return (0, 0, 0), f"nothing to compare the winner with: {missing}"
-        if config.n_trials < 10:
-            return (
-                0,
-                0,
-                0,
-            ), f"{config.n_trials} trials are too few to compare the winner with the default on fresh seeds"
-        if config.evaluation.secondary_metrics:
-            return (0, 0, 0), ""
-    elif default is None:
-        raise InputError([Problem(("protocol",), f"`full` needs the configuration that you have today; {missing}")])
-    usual = _usual_phases(config.n_trials)
-    return _given_or(protocol, usual), ""
-
-
-def _usual_phases(n_trials: int) -> tuple[int, int, int]:
-    """About a tenth of the trials for the baseline, and a quarter for the finals."""
-    if n_trials < 20:
-        return 2, 2, 1
-    if n_trials < 60:
-        return 3, 3, 2
-    if n_trials < 300:
-        return 5, 5, 3
-    return 8, 8, 4
-
-
-def _given_or(protocol: ProtocolConfig, usual: tuple[int, int, int]) -> tuple[int, int, int]:
-    given = (protocol.baseline_seeds, protocol.finalists, protocol.final_seeds)
-    baseline, finalists, seeds = (u if g is None else g for g, u in zip(given, usual, strict=True))
-    return baseline, finalists, seeds

@@ -12,6 +12,7 @@ FREE = (
     "name",
     "algorithm",
     "n_trials",
+    "budget",
     "timeout_hours",
     "study_patience",
     "pruner",

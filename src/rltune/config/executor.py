@@ -178,7 +178,7 @@ class ExecutorConfig(Section):
 
 def _unfit(name: Any, given: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that do nothing under this executor, or contradict each other."""
-    if name in EXECUTORS.built_in and name != "ray":
+    if isinstance(name, str) and name in EXECUTORS.built_in and name != "ray":
         for key, default in _OF_RAY.items():
             if given.get(key, default) != default:  # the study that a folder keeps has the defaults in it
                 yield Problem((key,), f"does nothing: the executor is {name}", "use the executor ray")

@@ -61,6 +61,8 @@ def _out_of_place(config: StudyConfig) -> Iterator[Problem]:
     if config.pruner.name != "none":
         message = f"`{config.pruner.name}` {with_it}, which ends members that are behind by itself"
         yield Problem(("pruner",), message, "remove it")
+    if config.budget is not None:
+        yield Problem(("budget",), f"{with_it}, whose members all run to the horizon", "give n_trials or timeout_hours")
     if config.study_patience is not None:
         yield Problem(("study_patience",), f"{with_it}, whose search ends when all members are at the horizon")
     if config.protocol.name == "full":

@@ -34,13 +34,17 @@ class ProtocolConfig(Section):
             where the search space names defaults and there are trials enough.
         baseline_seeds: Runs of the default before the search.
         finalists: How many of the best are run again.
-        final_seeds: Fresh seeds for each of them.
+        final_runs: Of the finals in all, the default's among them; whoever is hardest to tell apart has most of them.
+        claim_seeds: Untouched seeds for the winner and for the default, behind the gain that is printed.
+        wished_gain: A gain worth having, in the metric's own unit; rltune says where the trials cannot show it.
     """
 
     name: Literal["auto", "simple", "full"] = "auto"
     baseline_seeds: Whole | None = None
     finalists: Whole | None = None
-    final_seeds: Count | None = None
+    final_runs: Count | None = None
+    claim_seeds: Whole | None = None
+    wished_gain: Positive | None = None
 
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
@@ -66,6 +70,17 @@ def _storage(value: Any) -> Any:
     return value
 
 
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(FRE|GPU[-_ ]?hours?)", re.IGNORECASE)
+
+
+def _budget(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not BUDGET.fullmatch(value.strip())):
+        raise wrong(
+            f"must be a number of full runs or of GPU-hours, got {found(value)}", "as in 20 FRE, or 48 GPU-hours"
+        )
+    return value
+
+
 def _as_mappings(space: Any) -> Any:
     """Parameters of other tools as a study file has them; one that has no counterpart is refused by the rules."""
     if not isinstance(space, Mapping):
@@ -86,6 +101,7 @@ class StudyConfig(Section):
         name: The study's name, and its folder's; the file's own where it has none.
         algorithm: The sampler.
         n_trials: In all, over every session.
+        budget: What the whole study may cost: `20 FRE`, where a trial that trains to its end is 1, or `48 GPU-hours`.
         timeout_hours: Time for the whole study.
         study_patience: The search ends once so many trials in a row have not improved on the best; the finals follow.
         seed: From which every random number of the study follows.
@@ -102,6 +118,7 @@ class StudyConfig(Section):
     name: Annotated[str, BeforeValidator(_name)] = "study"
     algorithm: AlgorithmConfig = AlgorithmConfig(name="auto")
     n_trials: Count = 100
+    budget: Annotated[str, BeforeValidator(_budget)] | None = None
     timeout_hours: Positive | None = None
     study_patience: Count | None = None
     seed: Whole = 0

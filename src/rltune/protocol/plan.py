@@ -1,4 +1,4 @@
-"""Which trial comes next: baseline, then search, then finals.
+"""Which trial comes next: baseline, then search, then finals, then the claim.
 
 A pure function of the trials so far, so a study that was killed in any phase goes on where it was.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.trial import TrialState
-
-from rltune.analysis.selection import finalists, since_improved
+from rltune.analysis.selection import since_improved
 from rltune.objective import Constraint, Objective
+from rltune.protocol.budget import Budget
+from rltune.protocol.decision import Finals, arms_of
 from rltune.protocol.population import CheckpointStep, Population
 from rltune.protocol.seeds import SeedLedger
 from rltune.records import Origin, TrialRecord, originals
-from rltune.types import Idle, Purpose
+from rltune.types import FRESH, Idle, Purpose
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,11 @@ class Plan:
             unless it is run as the baseline.
         default: The user's own configuration; None where the space names none.
         baseline_seeds: Runs of the default before the search.
-        finalists: How many of the best are run again.
-        final_seeds: Fresh seeds for each finalist and for the default.
+        finals: How the best are run again beside the default, and the winner once more; None without a default, and
+            where the best of single runs is enough.
         patience: The search is over once so many of its trials in a row have not improved on the best.
+        budget: What all of it may cost; with `n_search`, whichever comes first.
+        wished_gain: A gain worth having; rltune says where the noise hides it.
         population: Which trials of the search go on from which others; None where all are independent.
     """
 
@@ -58,29 +60,38 @@ class Plan:
     n_search: int
     default: Mapping[str, Any] | None = None
     baseline_seeds: int = 0
-    finalists: int = 0
-    final_seeds: int = 0
+    finals: Finals | None = None
     patience: int | None = None
+    budget: Budget | None = None
+    wished_gain: float | None = None
     population: Population | None = None
 
     @property
-    def n_finals(self) -> int:
-        arms = self.finalists + (self.default is not None)
-        return arms * self.final_seeds if self.finalists else 0
+    def n_trials(self) -> int:
+        return self.baseline_seeds + self.n_search + self.n_after
 
     @property
-    def n_trials(self) -> int:
-        return self.baseline_seeds + self.n_search + self.n_finals
+    def n_after(self) -> int:
+        """Runs after the search: of the finals and of the claim."""
+        return 0 if self.finals is None else self.finals.n_runs + self.finals.n_claims
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """How many trials each is to have. The claim takes over what the finals leave."""
+        finals = (0, 0) if self.finals is None else (self.finals.n_runs, self.finals.n_claims)
+        names = (Purpose.BASELINE, Purpose.SEARCH, *FRESH)
+        return dict(zip(map(str, names), (self.baseline_seeds, self.n_search, *finals), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """For the journal, where `rltune status` and the report find it."""
         return {
             "default": None if self.default is None else dict(self.default),
             "n_trials": self.n_trials,
-            "phases": {"baseline": self.baseline_seeds, "search": self.n_search, "final": self.n_finals},
-            "finalists": self.finalists,
-            "final_seeds": self.final_seeds,
+            "phases": self.phases,
+            "finals": None if self.finals is None else self.finals.to_json(),
             "patience": self.patience,
+            "budget": None if self.budget is None else str(self.budget),
+            "wished_gain": self.wished_gain,
             "seeds": self.seeds.to_json(),
         }
 
@@ -105,14 +116,24 @@ class Plan:
             return Request(Purpose.BASELINE, seed, self.default)
         if self.population is not None and not search_is_over:
             return self._next_member(self.population, records, checkpoint, seed)
-        if n_search < self.n_search and not search_is_over and not self.is_stale(records):
+        search_is_over = search_is_over or self.is_stale(records) or not self.has_room(records)
+        if n_search < self.n_search and not search_is_over:
             first_is_default = n_search == 0 and not self.baseline_seeds
             return Request(Purpose.SEARCH, seed, self.default if first_is_default else None)
-        if not self.finalists:
+        if self.finals is None:
             return Idle.WAIT if _any_running(records) else Idle.DONE
-        if _any_running(r for r in records if r.purpose is not Purpose.FINAL):
+        if _any_running(r for r in records if r.purpose not in FRESH):
             return Idle.WAIT
-        return self._next_final(records)
+        return self._next_final(self.within_budget(records).finals, records)
+
+    def within_budget(self, records: Sequence[TrialRecord]) -> Plan:
+        """With as many finals and claims as the budget has full runs for, once it is known what one costs."""
+        runs = None if self.budget is None else self.budget.n_runs(records)
+        return self if runs is None or self.finals is None else replace(self, finals=self.finals.at_most(runs))
+
+    def has_room(self, records: Sequence[TrialRecord]) -> bool:
+        """Whether the budget has room for another trial of the search."""
+        return self.budget is None or self.budget.has_room(records, self.within_budget(records).n_after)
 
     def room(self, records: Sequence[TrialRecord]) -> int:
         """How many trials of the search may begin yet."""
@@ -134,26 +155,13 @@ class Plan:
             return found
         return Request(Purpose.SEARCH, seed, self.default if room == self.n_search else None, found)
 
-    def _next_final(self, records: Sequence[TrialRecord]) -> Request | Idle:
-        """Seed by seed rather than arm by arm: cut short, every arm has had as many runs."""
-        searched = [r for r in records if r.purpose is not Purpose.FINAL]
-        arms = [r.params for r in finalists(searched, self.objectives[0], self.finalists, exclude=self.default)]
-        if self.default is not None and arms:
-            arms.append(dict(self.default))
-        finals = [r for r in originals(records) if r.purpose is Purpose.FINAL]
-        run = {(_key(r.params), r.seed) for r in finals}
-        # A value that the study cannot hold comes back as another one: what was asked for counts, not what it became.
-        for index in range(self.final_seeds if len(finals) < len(arms) * self.final_seeds else 0):
-            for params in arms:
-                seed = self.seeds.select(index)
-                if (_key(params), seed) not in run:
-                    return Request(Purpose.FINAL, seed, params)
-        return Idle.WAIT if _any_running(records) else Idle.DONE
+    def _next_final(self, finals: Finals | None, records: Sequence[TrialRecord]) -> Request | Idle:
+        run = None if finals is None else finals.next(arms_of(records, self.objectives[0], self.default))
+        if run is None:
+            return Idle.WAIT if _any_running(records) else Idle.DONE
+        pool = self.seeds.select if run.purpose is Purpose.FINAL else self.seeds.claim
+        return Request(run.purpose, pool(run.index), run.params)
 
 
 def _any_running(records: Iterable[TrialRecord]) -> bool:
-    return any(r.state is TrialState.RUNNING for r in records)
-
-
-def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    return frozenset(params.items())
+    return any(not r.state.is_finished() for r in records)

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 from optuna.trial import TrialState
 
 from rltune.analysis.advice import after
+from rltune.analysis.changes import changes
 from rltune.analysis.effects import effects
 from rltune.analysis.efficiency import efficiency
 from rltune.analysis.failures import failures, misses, shadows, stops
-from rltune.analysis.history import history
+from rltune.analysis.history import Step, history
 from rltune.analysis.importance import importance
 from rltune.analysis.metric import by_metric
 from rltune.analysis.noise import noise
 from rltune.analysis.pareto import front
-from rltune.analysis.selection import Verdict
+from rltune.analysis.rows import rows, standing
+from rltune.analysis.seed_use import seed_use
+from rltune.analysis.surface import surface
+from rltune.analysis.times import cost_seconds
 from rltune.objective import Objective
+from rltune.protocol.budget import Budget
+from rltune.protocol.decision import Verdict
 from rltune.records import TrialRecord, effective, own
-from rltune.reporting.model import Report
-from rltune.space import SearchSpace
-from rltune.types import Cause
+from rltune.reporting.model import Axis, Report, Spending
+from rltune.reporting.provenance import Provenance
+from rltune.space import Categorical, Parameter, SearchSpace
+
+
+@dataclass(frozen=True)
+class FullRun:
+    """What a trial that trains to its end is.
+
+    Attributes:
+        horizon: The step at which it ends; where it is None, a trial that was cut short is measured by its time.
+        gpus: That it has.
+    """
+
+    horizon: int | None = None
+    gpus: float = 0.0
+
+
+ONE_TRIAL = FullRun()
 
 
 def build_report(
@@ -35,6 +63,9 @@ def build_report(
     recommended: TrialRecord | None = None,
     verdict: Verdict | None = None,
     metric: str | None = None,
+    plan: Mapping[str, Any] = MappingProxyType({}),
+    full_run: FullRun = ONE_TRIAL,
+    origin: Provenance | None = None,
 ) -> Report:
     """Analyses a study.
 
@@ -48,17 +79,23 @@ def build_report(
         recommended: The trial to ship.
         verdict: Why it is shipped.
         metric: The objective to look at; None for the first.
+        plan: What the study was going to do, as its journal has it.
+        full_run: The unit of what was spent.
+        origin: What it takes to run the study again.
 
     Raises:
         InputError: No objective has that metric.
     """
     seen, objective = by_metric(records, objectives, metric)
     ours = own(records)
-    shares = importance(seen, objective, space)
+    shares, past = importance(seen, objective, space), history(seen, objective)
+    default = plan.get("default")
     return Report(
         name=name,
         objectives=tuple(objectives),
         objective=objective,
+        started=_moment(min((r.started for r in ours if r.started), default=None)),
+        ended=_moment(max((r.finished for r in ours if r.finished), default=None)),
         n_planned=n_planned,
         trials=_trials(ours),
         n_earlier=len(records) - len(ours),
@@ -67,7 +104,7 @@ def build_report(
         verdict=verdict,
         front=tuple(r.number for r in front(records, objectives)) if len(objectives) > 1 else (),
         noise=noise(seen),
-        history=history(seen, objective),
+        history=past,
         importance=shares,
         effects=effects(seen, objective, space),
         efficiency=efficiency(ours, workers),
@@ -76,20 +113,56 @@ def build_report(
         shadows=shadows(own(seen), objective),
         misses=misses(ours),
         advice=tuple(after(space, seen, objective, shares.fanova)),
+        axes=tuple(_axis(name, parameter) for name, parameter in space.parameters.items()),
+        rows=rows(records),
+        changes=changes(default, recommended.params) if default and recommended else (),
+        surface=surface(seen, space, shares.fanova or shares.ped_anova or {}),
+        seeds=seed_use(records, plan.get("seeds", {})),
+        spending=_spending(
+            records, past.steps, plan, full_run if len(objectives) == 1 else replace(full_run, horizon=None)
+        ),
+        provenance=origin,
     )
 
 
 _ORDER = ("complete", "infeasible", "pruned", "failed", "interrupted", "running", "waiting")
 
 
+def _moment(at: dt.datetime | None) -> str | None:
+    return None if at is None else at.isoformat(sep=" ", timespec="minutes")
+
+
 def _trials(records: Sequence[TrialRecord]) -> dict[str, int]:
-    counts = Counter(_standing(r) for r in effective(records))
+    counts = Counter(standing(r) for r in effective(records))
     return {word: counts[word] for word in _ORDER if counts[word]}
 
 
-def _standing(record: TrialRecord) -> str:
-    if record.state is TrialState.COMPLETE:
-        return "complete" if record.feasible else "infeasible"
-    if record.state is TrialState.FAIL:
-        return "interrupted" if record.cause is Cause.INTERRUPTED else "failed"
-    return record.state.name.lower()
+def _axis(name: str, parameter: Parameter) -> Axis:
+    if isinstance(parameter, Categorical):
+        return Axis(name, None, None, log=False, choices=tuple(parameter.choices))
+    return Axis(name, parameter.low, parameter.high, log=parameter.log, choices=())
+
+
+def _spending(
+    records: Sequence[TrialRecord], steps: Sequence[Step], plan: Mapping[str, Any], full_run: FullRun
+) -> Spending:
+    ended = [r for r in own(records) if r.state.is_finished()]
+    shares = _full_runs(ended, full_run)
+    after = itertools.accumulate(shares.get(step.number, 0.0) for step in steps)
+    hours = Budget(math.inf, "GPU-hours", gpus=full_run.gpus).spent(ended) if full_run.gpus else None
+    return Spending(plan.get("budget"), plan.get("phases", {}), sum(shares.values()), hours, tuple(after))
+
+
+def _full_runs(ended: Sequence[TrialRecord], full_run: FullRun) -> dict[int, float]:
+    """Each trial's share of a full run, as the budget counts it: by steps, else by the time of a typical full run."""
+    budget = Budget(math.inf, "FRE", full_run.horizon)
+    whole = sorted((r for r in ended if r.state is TrialState.COMPLETE), key=cost_seconds)
+    typical = whole[len(whole) // 2 : len(whole) // 2 + 1]
+    alone = budget.spent(typical)
+    beside = typical if full_run.horizon is None else []
+    return {
+        r.number: budget.spent([r])
+        if r.state is TrialState.COMPLETE or not beside
+        else budget.spent([*beside, replace(r, retry_of=None)]) - alone
+        for r in effective(ended)
+    }

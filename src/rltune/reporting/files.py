@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rltune.analysis.selection import Arm, Verdict
+from rltune.analysis.selection import Runs
 from rltune.folder import StudyDir, write_atomic, write_json
 from rltune.objective import Objective
+from rltune.protocol.decision import Verdict
 from rltune.records import Segment, TrialRecord, own, schedule
 from rltune.space import SearchSpace
 from rltune.trainers.config_text import overrides, yaml_text
@@ -198,22 +199,26 @@ def verdict_json(verdict: Verdict, objective: Objective) -> dict[str, Any]:
         "metric": objective.metric,
         "direction": objective.direction,
         "ship": verdict.ship,
+        "seeds": verdict.seeds,
         "gain": _number(verdict.gain),
+        "interval": [_number(verdict.low), _number(verdict.high)],
         "standard_error": _number(verdict.standard_error),
-        "winner": _arm(verdict.winner),
-        "baseline": _arm(verdict.baseline),
+        "p_better": _number(verdict.p_better),
+        "detectable_gain": _number(verdict.detectable),
+        "winner": _runs(verdict.winner),
+        "default": _runs(verdict.default),
     }
 
 
-def _arm(arm: Arm | None) -> dict[str, Any] | None:
-    if arm is None:
+def _runs(runs: Runs | None) -> dict[str, Any] | None:
+    if runs is None:
         return None
     return {
-        "params": dict(arm.params),
-        "mean": _number(arm.mean),
-        "sd": _number(arm.sd),
-        "values": list(arm.values),
-        "failed": arm.failed,
+        "params": dict(runs.params),
+        "mean": _number(runs.mean),
+        "sd": _number(runs.sd),
+        "values": list(runs.values),
+        "failed": runs.failed,
     }
 
 

@@ -8,16 +8,58 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rltune.analysis.advice import Advice
+from rltune.analysis.changes import Change
 from rltune.analysis.effects import Effect
 from rltune.analysis.efficiency import Efficiency
 from rltune.analysis.failures import Failure, Miss, Shadow, Stop
 from rltune.analysis.history import History
 from rltune.analysis.importance import Importance
 from rltune.analysis.noise import Noise
-from rltune.analysis.selection import Verdict
+from rltune.analysis.rows import Row
+from rltune.analysis.seed_use import SeedPool
+from rltune.analysis.surface import Surface
 from rltune.objective import Objective
+from rltune.protocol.decision import Verdict
 from rltune.records import TrialRecord
 from rltune.reporting.files import verdict_json
+from rltune.reporting.provenance import Provenance
+from rltune.types import Scalar
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter's range, as figures draw it.
+
+    Attributes:
+        low, high: Of a number; None of choices.
+        log: Whether it was searched on a logarithmic scale.
+        choices: In declared order; empty for a number.
+    """
+
+    parameter: str
+    low: float | None
+    high: float | None
+    log: bool
+    choices: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a study has cost, of trials that have ended.
+
+    Attributes:
+        planned: The budget as the study file says it; None where it says none.
+        phases: Trials that each phase was to have.
+        full_runs: Full-run equivalents: 1 is a trial that has trained to its end.
+        gpu_hours: None where a trial has no GPU.
+        full_runs_by_step: Full-run equivalents so far after each step of the history.
+    """
+
+    planned: str | None
+    phases: Mapping[str, int]
+    full_runs: float
+    gpu_hours: float | None
+    full_runs_by_step: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -28,6 +70,7 @@ class Report:
         name: The study's.
         objectives: All of them; the verdict is about the first.
         objective: The one that history, noise, importance and effects are about.
+        started, ended: When its first trial began and the last of those that have ended did, local time in ISO format.
         n_planned: Trials that the study is to have; None where nobody has said so.
         trials: How many there are by how they stand, those left out that were run again.
         n_earlier: Trials that the study knows from an earlier one; only importance and effects count them.
@@ -45,11 +88,20 @@ class Report:
         shadows: Trials that guards in shadow mode would have ended, by guard.
         misses: Constraints that complete trials missed.
         advice: What to change before the next study.
+        axes: The parameters' ranges, in declared order.
+        rows: Every trial of this study.
+        changes: The recommended configuration against the default, parameter by parameter; empty without either.
+        surface: The objective over the two most important numbers; None where too little is known.
+        seeds: The ledger's pools and what ran on them.
+        spending: What all this has cost.
+        provenance: What it takes to run it again; None where nobody has said where the study is.
     """
 
     name: str
     objectives: tuple[Objective, ...]
     objective: Objective
+    started: str | None
+    ended: str | None
     n_planned: int | None
     trials: Mapping[str, int]
     n_earlier: int
@@ -67,6 +119,13 @@ class Report:
     shadows: tuple[Shadow, ...]
     misses: tuple[Miss, ...]
     advice: tuple[Advice, ...]
+    axes: tuple[Axis, ...]
+    rows: tuple[Row, ...]
+    changes: tuple[Change, ...]
+    surface: Surface | None
+    seeds: tuple[SeedPool, ...]
+    spending: Spending
+    provenance: Provenance | None
 
     def to_json(self) -> dict[str, Any]:
         """Strict JSON; a number that is not finite becomes null. Numbers only of trials that have ended."""

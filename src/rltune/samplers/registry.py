@@ -24,8 +24,8 @@ from rltune.space import SearchSpace
 SAMPLERS = Registry(
     "sampler",
     {
-        "auto": "rltune.samplers.tpe:tpe",
-        "bayesian": "rltune.samplers.tpe:tpe",
+        "auto": "rltune.samplers.auto.sampler:auto",
+        "bayesian": "rltune.samplers.auto.sampler:auto",
         "tpe": "rltune.samplers.tpe:tpe",
         "gp": "rltune.samplers.gp:gp",
         "cmaes": "rltune.samplers.cmaes:cmaes",

@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator, Optuna's: `auto`, `bayesian`, `tpe`.
+"""The tree-structured Parzen estimator, Optuna's.
 
 Bergstra et al. 2011 (NeurIPS 24); several parameters together after Falkner et al. 2018 (BOHB, ICML); what each part
 is worth, Watanabe 2023 (arXiv 2304.11127).

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from rltune.records import from_trial
+from rltune.records import from_trial, trial_id
 from rltune.storage import study_on
 from rltune.types import BY_CONFIGURATION
 
@@ -50,7 +50,7 @@ def inherit_notes(study: Study, trial: FrozenTrial) -> None:
     origin = from_trial(trial).retry_of
     if origin is None:
         return
-    original = study._storage.get_all_trials(study._study_id, deepcopy=False)[origin]
+    original = study._storage.get_trial(trial_id(study, origin))
     for key, value in original.system_attrs.items():
         if key not in trial.system_attrs and not key.startswith(_CONSTRAINT):
             study._storage.set_trial_system_attr(trial._trial_id, key, value)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rltune.cli.views import wording as w
 from rltune.cli.views.snapshot import Latest, Snapshot
+from rltune.protocol.audit import Audit
 from rltune.records import TrialRecord
 from rltune.types import Cause
 
@@ -69,9 +70,24 @@ def _scores(snapshot: Snapshot) -> Iterator[RenderableType]:
     if baseline is not None:
         runs = w.count(len(baseline.values), "seed")
         yield line("default", Text.assemble(w.plus_minus(baseline.mean, baseline.sd), (f"  {runs}", "dim")))
+    if (found := snapshot.audit) is not None:
+        yield line("noise", Text(noise_in_words(found), "yellow" if found.too_noisy else "dim"))
     if best is not None:
         facts = f"  trial {best.number}  {objective.metric}, {w.towards(objective)}"
         yield line("best", Text.assemble((w.number(best.value), "bold green"), (facts, "dim")))
+
+
+def noise_in_words(found: Audit) -> str:
+    """`±0.021 from seed to seed: a gain below 0.05 could hardly be seen with 3 seeds each`."""
+    seeds = w.count(found.claim_seeds, "seed")
+    words = (
+        f"±{w.rounded(found.spread.sd)} from seed to seed: a gain below {w.rounded(found.detectable)} could hardly be "
+    )
+    words += f"seen with {seeds} each"
+    if not found.too_noisy or found.wished is None:
+        return words
+    more = "" if found.needed is None else f"`protocol.claim_seeds: {found.needed}`, or "
+    return f"{words}; for {w.number(found.wished)} it takes {more}a steadier metric, as by more validation samples"
 
 
 def _running(snapshot: Snapshot, limit: int, label: str) -> Iterator[RenderableType]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from rltune import records as rec
 from rltune.analysis.selection import ranked
 from rltune.cli.views import wording as w
-from rltune.cli.views.block import block, phases
+from rltune.cli.views.block import block, noise_in_words, phases
 from rltune.cli.views.console import print_all
 from rltune.cli.views.snapshot import Snapshot
 from rltune.config.build import Parts
@@ -26,7 +26,7 @@ from rltune.folder import StudyDir
 from rltune.objective import Objective
 from rltune.records import TrialRecord
 from rltune.tuner import Tuner
-from rltune.types import Cause, Idle
+from rltune.types import Cause, Idle, Purpose
 
 _REDRAWS_PER_SECOND = 4.0
 
@@ -76,11 +76,12 @@ def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
 
 
 def plan_in_words(parts: Parts) -> str:
-    """`3 baseline + 16 search + 9 final = 28 trials`."""
+    """`3 baseline + 16 search + 7 final + 4 claim = 30 trials`."""
     planned = {name: n for name, n in parts.plan.to_json()["phases"].items() if n}
     total = w.count(parts.plan.n_trials, "trial")
     words = " + ".join(f"{n} {name}" for name, n in planned.items())
-    return f"{words} = {total}" if len(planned) > 1 else total
+    bound = "" if parts.plan.budget is None else f", within {parts.plan.budget}"
+    return (f"{words} = {total}" if len(planned) > 1 else total) + bound
 
 
 def of_tuner(tuner: Tuner, name: str, folder: StudyDir) -> Snapshot:
@@ -119,6 +120,15 @@ class _Lines:
         if record.state.is_finished():
             line = trial_line(record, self._tuner.plan.objectives, rec.own(self._tuner.records))
             self._console.print(Text(line), soft_wrap=True)
+            self._audit(record)
+
+    def _audit(self, record: TrialRecord) -> None:
+        """Once the baseline has ended: what is not worth spending the rest for is best known now."""
+        assert self._tuner is not None
+        snapshot = of_tuner(self._tuner, "", self._folder)
+        over = snapshot.phases and snapshot.phases[0].done == snapshot.phases[0].planned
+        if record.purpose is Purpose.BASELINE and over and (found := snapshot.audit) is not None:
+            self._console.print(Text(f"noise {noise_in_words(found)}", "yellow"), soft_wrap=True)
 
     def fold_ended(self, record: TrialRecord, end: FoldEnd) -> None:
         assert self._tuner is not None

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 
-from rltune.analysis.selection import Arm, ranked
+from rltune.analysis.selection import Runs, ranked
 from rltune.folder import StudyDir
 from rltune.objective import Objective
+from rltune.protocol.audit import Audit, audit
+from rltune.protocol.decision import Finals
 from rltune.records import TrialRecord, busy_seconds, effective, own
 from rltune.session import Result
 from rltune.types import Cause, Purpose
@@ -149,11 +151,18 @@ class Snapshot:
         return [r for r in self.records if r.purpose is Purpose.EARLIER]
 
     @property
-    def baseline(self) -> Arm | None:
+    def baseline(self) -> Runs | None:
         """The first runs of the default."""
         runs = [r for r in effective(self.records) if r.purpose is Purpose.BASELINE and r.state.is_finished()]
         values = tuple(r.value for r in runs if r.feasible and r.value is not None)
-        return Arm(runs[0].params, values, len(runs) - len(values)) if values else None
+        return Runs(runs[0].params, values, len(runs) - len(values)) if values else None
+
+    @property
+    def audit(self) -> Audit | None:
+        """How large a gain the noise leaves to be seen; None before the baseline has ended."""
+        row = self.plan.get("finals")
+        finals = Finals.from_json(row) if isinstance(row, Mapping) else None
+        return audit(self.records, self.objective, self.plan.get("default"), finals, self.plan.get("wished_gain"))
 
     @property
     def remaining_seconds(self) -> float | None:

@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rltune.analysis.pareto import front
-from rltune.analysis.selection import Arm, Verdict
+from rltune.analysis.selection import Runs
 from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import override_texts, resolved
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
+from rltune.protocol.decision import Verdict
 from rltune.records import TrialRecord, effective, own, schedule
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
@@ -75,7 +76,7 @@ def configuration(result: Result, record: TrialRecord) -> Iterator[RenderableTyp
 def verdict_lines(result: Result) -> list[RenderableType]:
     """What to ship, with the numbers behind it."""
     verdict = result.verdict
-    if verdict is None or (verdict.winner is None and verdict.baseline is None):
+    if verdict is None or (verdict.winner is None and verdict.default is None):
         return list(_nothing_better(result) if _is_done_without_finalists(result) else _single_run(result))
     return list(_comparison(result, verdict))
 
@@ -97,37 +98,50 @@ def _summary(snapshot: Snapshot) -> Text:
 
 def _comparison(result: Result, verdict: Verdict) -> Iterator[RenderableType]:
     objective, best = result.objectives[0], result.best
-    yield Text.assemble((objective.metric, "bold"), (f" on fresh seeds, {w.towards(objective)}", "dim"))
+    seeds = "untouched seeds" if verdict.seeds == "claim" else "the seeds of the finals"
+    yield Text.assemble((objective.metric, "bold"), (f" on {seeds}, {w.towards(objective)}", "dim"))
     table = _grid()
-    if verdict.baseline is not None:
-        table.add_row("default", _arm(verdict.baseline), "")
+    if verdict.default is not None:
+        table.add_row("default", _runs(verdict.default), "")
     if verdict.winner is not None:
         shipped = best is not None and dict(best.params) == dict(verdict.winner.params)
-        table.add_row("best", _arm(verdict.winner), f"trial {best.number}" if best and shipped else "")
+        table.add_row("best", _runs(verdict.winner), f"trial {best.number}" if best and shipped else "")
     if math.isfinite(verdict.gain):
-        table.add_row("gain", w.plus_minus(verdict.gain, verdict.standard_error), "± is the standard error")
+        table.add_row("gain", w.interval(verdict.gain, verdict.low, verdict.high), w.p_better(verdict.p_better))
     yield Padding(table, (0, 0, 1, 2))
-    yield _decision(verdict)
-    n = result.plan.get("finalists", 0)
-    if verdict.ship and n > 1:
-        yield Text(f"the winner is the best of {n} on these seeds, which flatters its gain a little", "dim")
+    yield from _decision(verdict)
 
 
-def _decision(verdict: Verdict) -> Text:
+def _decision(verdict: Verdict) -> Iterator[RenderableType]:
     """`ship` or `keep your default`, and why."""
-    ratio = verdict.gain / verdict.standard_error if verdict.standard_error else math.inf
-    if verdict.ship:
-        return Text.assemble(("ship", "bold green"), f": the gain is {ratio:.2g} standard errors")
     keep = ("keep your default", "bold yellow")
-    if verdict.baseline is None:
-        return Text("no comparison: the default has no value on the fresh seeds", "yellow")
-    if verdict.winner is None:
-        return Text.assemble(keep, ": no finalist had a value in each of its runs")
-    if verdict.gain <= 0:
-        return Text.assemble(keep, ": nothing that was tried is better on fresh seeds")
-    if not math.isfinite(verdict.standard_error):
-        return Text.assemble(keep, ": one run each cannot tell a gain from luck")
-    return Text.assemble(keep, f": the gain is {ratio:.2g} standard errors, which may be luck")
+    if verdict.default is None:
+        yield Text("no comparison: the default has no value on the fresh seeds", "yellow")
+    elif verdict.ship is None:
+        phase = "the claim has" if verdict.seeds == "claim" else "the finals have"
+        yield Text(f"not decided yet: {phase} not ended", "yellow")
+    elif verdict.winner is None:
+        yield Text.assemble(keep, ": no finalist had a value in each of its runs")
+    elif verdict.ship:
+        yield Text.assemble(("ship", "bold green"), _why_ship(verdict))
+    else:
+        yield Text.assemble(keep, _why_keep(verdict))
+    if verdict.ship is False and math.isfinite(verdict.detectable):
+        yield Text(f"a gain below {w.rounded(verdict.detectable)} could hardly have been seen with this budget", "dim")
+
+
+def _why_ship(verdict: Verdict) -> str:
+    if verdict.seeds == "final":
+        return ": by the finals alone, which the winner was chosen by, so its gain is flattered"
+    if verdict.low > 0:
+        return ": the whole interval of its gain lies above 0"
+    return ": it is probably better; that it is not worse, these seeds alone do not show"
+
+
+def _why_keep(verdict: Verdict) -> str:
+    if verdict.seeds == "claim":
+        return ": what the finals had promised did not hold on untouched seeds"
+    return ": no evidence of a gain over it"
 
 
 def _is_done_without_finalists(result: Result) -> bool:
@@ -182,9 +196,9 @@ def _caveat(result: Result) -> str:
     return f"{luck}; `protocol: full` compares it with your default on fresh seeds"
 
 
-def _arm(arm: Arm) -> Text:
-    runs = w.count(len(arm.values), "seed") + (f", {arm.failed} failed" if arm.failed else "")
-    return Text.assemble(w.plus_minus(arm.mean, arm.sd), (f"  {runs}", "dim"))
+def _runs(runs: Runs) -> Text:
+    seeds = w.count(len(runs.values), "seed") + (f", {runs.failed} failed" if runs.failed else "")
+    return Text.assemble(w.plus_minus(runs.mean, runs.sd), (f"  {seeds}", "dim"))
 
 
 def _grid() -> Table:

@@ -35,6 +35,26 @@ def plus_minus(mean: float, spread: float) -> str:
     return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
+def rounded(size: float) -> str:
+    """Two significant digits, of what is an estimate itself."""
+    return number(float(f"{size:.1e}"))
+
+
+def interval(gain: float, low: float, high: float) -> str:
+    """A gain with the interval that holds it: `+0.176 [+0.131, +0.222]`."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{gain:+.4g}"
+    digits = min(6, max(0, 1 - math.floor(math.log10((high - low) / 2)))) if high > low else 4
+    return f"{gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def p_better(p: float) -> str:
+    """`P(better) 0.97`; a probability is never told as 1."""
+    if not math.isfinite(p):
+        return ""
+    return "P(better) > 0.99" if p > 0.99 else "P(better) < 0.01" if p < 0.01 else f"P(better) {p:.2f}"
+
+
 def value(given: Any) -> str:
     """A parameter's value, short enough for a table."""
     if isinstance(given, float):

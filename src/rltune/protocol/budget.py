@@ -1,0 +1,91 @@
+"""What a study may cost, where trials are no fair unit: a pruned one costs a tenth of a full run, or less.
+
+The unit is the full-run equivalent (FRE): 1 is a trial that has trained to its end. GPU-hours follow from the cost of
+one, which the baseline tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from optuna.trial import TrialState
+
+from rltune.records import TrialRecord, effective, own
+from rltune.types import Purpose
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a study may spend.
+
+    Attributes:
+        amount: In units.
+        unit: Full runs, or hours of one GPU.
+        horizon: The step at which a full run ends; where it is None, a run that was cut short is measured by its time.
+        gpus: Of one trial.
+    """
+
+    amount: float
+    unit: Literal["FRE", "GPU-hours"]
+    horizon: int | None = None
+    gpus: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
+
+    def spent(self, records: Sequence[TrialRecord]) -> float:
+        """So far, in units; whatever runs counts as the full run that it may become.
+
+        Full runs are counted as trials are: what was lost and is run again is free. GPU-hours are paid for all.
+        """
+        if self.unit == "GPU-hours":
+            full = self.full_run(records) or 0.0
+            return sum(max(self._hours(r), full * (not r.state.is_finished())) for r in own(records))
+        typical = _typical_seconds(records)
+        return sum(self._share(r, typical) for r in effective(own(records)))
+
+    def full_run(self, records: Iterable[TrialRecord]) -> float | None:
+        """What one costs, in units: of those that were run to their end, the baseline's first; None before one was."""
+        if self.unit == "FRE":
+            return 1.0
+        complete = [r for r in own(records) if r.state is TrialState.COMPLETE]
+        baseline = [r for r in complete if r.purpose is Purpose.BASELINE]
+        return median(map(self._hours, baseline or complete)) if complete else None
+
+    def n_runs(self, records: Iterable[TrialRecord]) -> int | None:
+        """How many full runs the whole budget is; None while that is not known."""
+        cost = self.full_run(records)
+        return int(self.amount / cost + 1e-9) if cost else None
+
+    def has_room(self, records: Sequence[TrialRecord], reserve: int) -> bool:
+        """Whether another trial may begin, so that the budget still pays for `reserve` full runs after the search."""
+        cost = self.full_run(records)
+        return cost is None or self.spent(records) + cost * (1 + reserve) <= self.amount * (1 + 1e-9)
+
+    def _hours(self, record: TrialRecord) -> float:
+        return (record.seconds or 0.0) * self.gpus / _HOUR
+
+    def _share(self, record: TrialRecord, typical: float | None) -> float:
+        """Of a full run."""
+        if record.state in (TrialState.RUNNING, TrialState.WAITING):
+            return 1.0
+        if self.horizon is not None:
+            return min(1.0, max(record.curve, default=0) / self.horizon)
+        if record.state is TrialState.COMPLETE or not typical:
+            return 1.0
+        return min(1.0, _seconds(record) / typical)
+
+
+def _typical_seconds(records: Iterable[TrialRecord]) -> float | None:
+    """Of a full run."""
+    complete = [_seconds(r) for r in own(records) if r.state is TrialState.COMPLETE]
+    return median(complete) if complete else None
+
+
+def _seconds(record: TrialRecord) -> float:
+    return record.metrics.get("training_time", record.seconds or 0.0)

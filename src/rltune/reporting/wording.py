@@ -1,0 +1,106 @@
+"""Numbers, durations and names as people read them in the page.
+
+The same words as on the terminal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from rltune.objective import Objective
+
+MISSING = "\N{EN DASH}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    if value is None:
+        return MISSING
+    if isinstance(value, float) and value and math.isfinite(value) and not 1e-4 <= abs(value) < 1e6:
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+
+
+def plus_minus(mean: float, spread: float) -> str:
+    """A mean with its spread, which is known to two digits: `0.655 ± 0.021`."""
+    if not math.isfinite(spread):
+        return number(mean)
+    if spread == 0:
+        return f"{number(mean)} ± 0"
+    digits = max(0, 1 - math.floor(math.log10(float(f"{spread:.1e}"))))
+    if digits > 6 or max(abs(mean), spread) >= 1e6:
+        return f"{mean:.4g} ± {spread:.2g}"
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
+
+
+def rounded(size: float) -> str:
+    """Two significant digits, of what is an estimate itself."""
+    return number(float(f"{size:.1e}"))
+
+
+def interval(gain: float, low: float, high: float) -> str:
+    """A gain with the interval that holds it: `+0.176 [+0.131, +0.222]`."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{gain:+.4g}"
+    digits = min(6, max(0, 1 - math.floor(math.log10((high - low) / 2)))) if high > low else 4
+    return f"{gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def p_better(p: float) -> str:
+    """`P(better) 0.97`; a probability is never told as 1."""
+    if not math.isfinite(p):
+        return ""
+    return "P(better) > 0.99" if p > 0.99 else "P(better) < 0.01" if p < 0.01 else f"P(better) {p:.2f}"
+
+
+def value(given: Any) -> str:
+    """A parameter's value, short enough for a table."""
+    if isinstance(given, float):
+        return number(given)
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return str(given)
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `51 s`, `2 min 51 s`, `3 h 12 min`, `2 d 4 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
+    whole = round(seconds)
+    for size, unit, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 trial`, `12 trials`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def spaced(name: str) -> str:
+    """`out_of_memory` as people say it."""
+    return name.replace("_", " ")
+
+
+def towards(objective: Objective) -> str:
+    """Which way is better."""
+    return "lower is better" if objective.direction == "minimize" else "higher is better"
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """For each dotted name its shortest ending that no other name has: `policy.optimizer.lr` is `lr`."""
+    names = list(names)
+    endings = {name: [".".join(name.split(".")[i:]) for i in range(name.count("."), -1, -1)] for name in names}
+    return {
+        name: next(
+            (end for end in endings[name] if not any(end in endings[other] for other in names if other != name)), name
+        )
+        for name in names
+    }

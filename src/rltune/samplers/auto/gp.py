@@ -1,0 +1,145 @@
+"""A Gaussian process whose noise and length-scales are learned: few points, many questions.
+
+=======  ==================  ============================================================================
+symbol   shape               meaning
+=======  ==================  ============================================================================
+theta    (d + 2,)            logarithms: of d length-scales, of the signal's and of the noise's variance
+K        (n, n)              covariance of what was observed: kernel, unknown mean, noise
+L        (n, n)              its Cholesky factor, K = L L'
+alpha    (n,)                K^-1 y
+=======  ==================  ============================================================================
+
+Values are expected near mean 0 and variance 1. Rasmussen and Williams 2006, algorithm 2.1 and eq. 5.9.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
+from scipy.optimize import minimize
+
+from rltune.samplers.auto.kernel import Array, Pairs, matern, pairs, squared_distances
+
+MEAN_VARIANCE = 1.0  # of the unknown mean
+SMALLEST_NOISE = 1e-6  # variance; keeps K positive definite
+
+# Priors of the logarithms: mean and standard deviation. The length-scales' is that of Hvarfner et al. 2024
+# (arXiv 2402.02229) in terms of its mode, which grows with the root of the dimension.
+SCALE_MODE, SCALE_SD = 0.5, math.sqrt(3.0)
+SIGNAL_MODE, SIGNAL_SD = 1.0, 1.0
+NOISE_MODE, NOISE_SD = 0.2, 2.0
+STEPS = 40  # of the optimiser
+
+
+def _prior(d: int) -> tuple[Array, Array]:
+    """Means and standard deviations of theta."""
+    modes = [SCALE_MODE * math.sqrt(d)] * d + [SIGNAL_MODE, NOISE_MODE]
+    return np.log(modes), np.array([SCALE_SD] * d + [SIGNAL_SD, NOISE_SD])
+
+
+def loss(theta: Array, rows: Pairs, y: Array) -> tuple[float, Array]:
+    """The negative logarithm of the posterior density of theta, up to a constant, and its gradient.
+
+    Args:
+        theta: Shape (d + 2,).
+        rows: What differs between any two of the n rows.
+        y: Shape (n,).
+    """
+    d, n = len(theta) - 2, rows.n
+    w, signal, noise = np.exp(-2.0 * theta[:d]), math.exp(theta[d]), math.exp(theta[d + 1])
+    k, slope = matern(w @ rows.squares)
+    cov = np.zeros((n, n))
+    cov[rows.first, rows.second] = signal * k + MEAN_VARIANCE
+    cov[np.diag_indices(n)] = signal + MEAN_VARIANCE + noise + SMALLEST_NOISE
+    factor, failed = dpotrf(cov.T, lower=0, overwrite_a=1)  # LAPACK counts by columns: its upper half is our lower one
+    mean, sd = _prior(d)
+    off = (theta - mean) / sd
+    if failed:
+        return math.inf, off / sd
+    alpha, _ = dpotrs(factor, y, lower=0)
+    nlml = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum())
+    inverse, _ = dpotri(factor, lower=0)
+    outer = inverse.T[rows.first, rows.second] - alpha[rows.first] * alpha[rows.second]  # 2 d nlml / d K
+    diagonal = float(np.sum(np.diag(inverse) - alpha * alpha))
+    gradient = np.empty(d + 2)
+    gradient[:d] = -2.0 * signal * w * (rows.squares @ (outer * slope))  # each pair stands in K twice
+    gradient[d] = signal * (float(outer @ k) + 0.5 * diagonal)
+    gradient[d + 1] = 0.5 * noise * diagonal
+    return nlml + 0.5 * float(off @ off), gradient + off / sd
+
+
+def fit(x: Array, y: Array, is_choice: NDArray[np.bool_]) -> Array:
+    """The most probable theta, shape (d + 2,), from rows x (n, d) and values y (n,).
+
+    The density often has two peaks, one that explains the values and one that takes them for noise: it is climbed from
+    both sides.
+    """
+    rows = pairs(x, is_choice)
+    mean, _ = _prior(x.shape[1])
+    starts = [np.append(mean[:-1], math.log(noise)) for noise in (0.02, 0.5)]
+    bounds = [(m - 6.0, m + 6.0) for m in mean[:-1]] + [(math.log(SMALLEST_NOISE), math.log(10.0))]
+    options = {"maxiter": STEPS, "ftol": 1e-5}
+    ends = [minimize(loss, at, (rows, y), "L-BFGS-B", True, bounds=bounds, options=options) for at in starts]
+    theta: Array = min(ends, key=lambda end: float(end.fun)).x
+    return theta
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is believed after n observations.
+
+    Attributes:
+        x: Shape (n, d).
+        is_choice: Shape (d,).
+        theta: Shape (d + 2,).
+        alpha: Shape (n,), 0 for what is still running.
+        factor: L, shape (n, n).
+    """
+
+    x: Array
+    is_choice: NDArray[np.bool_]
+    theta: Array
+    alpha: Array
+    factor: Array
+
+    @property
+    def scales(self) -> Array:
+        """Length-scales, shape (d,)."""
+        scales: Array = np.exp(self.theta[:-2])
+        return scales
+
+    @property
+    def noise(self) -> float:
+        """Variance of one observation around the truth."""
+        return math.exp(self.theta[-1])
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the noise-free value at rows x (m, d); each of shape (m,)."""
+        w, signal = np.exp(-2.0 * self.theta[:-2]), math.exp(self.theta[-2])
+        k, _ = matern(squared_distances(x, self.x, w, self.is_choice))
+        k = signal * k + MEAN_VARIANCE
+        v, _ = dtrtrs(self.factor, k.T, lower=1)
+        variance = signal + MEAN_VARIANCE - np.einsum("ij,ij->j", v, v)
+        return k @ self.alpha, np.sqrt(np.maximum(variance, 1e-12))
+
+
+def condition(x: Array, y: Array, running: Array, is_choice: NDArray[np.bool_], theta: Array) -> Model:
+    """The model that has seen y (n,) at x (n, d), and expects its own mean at the rows that are `running` (p, d).
+
+    A value equal to the mean leaves every mean as it was and takes away only what there is to learn there, so the
+    fantasies of Ginsbourger et al. 2010 ("kriging believer") come down to p more rows in the covariance.
+    """
+    both = np.vstack([x, running])
+    w, signal, noise = np.exp(-2.0 * theta[:-2]), math.exp(theta[-2]), math.exp(theta[-1])
+    k, _ = matern(squared_distances(both, both, w, is_choice))
+    cov = signal * k + MEAN_VARIANCE
+    cov[np.diag_indices(len(both))] += noise + SMALLEST_NOISE
+    n = len(x)
+    factor, _ = dpotrf(cov, lower=1, clean=1)
+    half, _ = dtrtrs(factor[:n, :n], y, lower=1)
+    alpha, _ = dtrtrs(factor[:n, :n], half, lower=1, trans=1)
+    return Model(both, is_choice, theta, np.concatenate([alpha, np.zeros(len(running))]), factor)

@@ -1,0 +1,153 @@
+"""The search itself: from what was observed to the next row."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rltune.samplers.auto.acquire import Acquisition, Limit
+from rltune.samplers.auto.climb import climb
+from rltune.samplers.auto.encode import Columns
+from rltune.samplers.auto.gp import Model, condition, fit
+from rltune.samplers.auto.kernel import Array
+from rltune.samplers.auto.observed import Observed
+from rltune.samplers.auto.transform import half_ranked
+
+LARGEST = 200  # rows that the model looks at
+EARLY = 50  # trials within which one is repeated to see what noise there is
+FITS = 32  # that are remembered
+PRIOR_TRIALS = 10.0  # what the prior says weighs a quarter after so many trials
+
+
+@dataclass
+class Search:
+    """Proposes rows of one space.
+
+    Attributes:
+        columns: What the rows mean.
+        log_prior: The logarithm of the user's prior at rows (m, d); None for none.
+    """
+
+    columns: Columns
+    log_prior: Callable[[Array], Array] | None = None
+    _fits: dict[bytes, Array] = field(default_factory=dict)  # a function of the rows and values alone
+
+    def next(
+        self, seen: Observed, rng: Generator, kept: Mapping[int, float], allowed: Callable[[Array], bool]
+    ) -> Array | None:
+        """The most promising row, shape (d,); None where nothing is left that is allowed and new."""
+        y = seen.y[:, 0] if seen.y.shape[1] == 1 else _scalarised(seen.y, rng)
+        if is_exact(seen.x[:EARLY], seen.y[:EARLY]) is None and len(y) < EARLY and not kept:
+            best: Array = seen.x[int(np.argmin(np.where(seen.feasible, y, np.inf)))]
+            if not _among(best, np.vstack([seen.running, seen.failed])) and allowed(best):
+                return best
+        chosen, model = self._model(seen.x, y, seen.running, half_ranked)
+        x, feasible = seen.x[chosen], seen.feasible[chosen]
+        mean, _ = model.predict(x)
+        best_mean = float(mean[feasible].min()) if feasible.any() else None
+        order = np.argsort(np.where(feasible, mean, np.inf), kind="stable")
+        weight = (PRIOR_TRIALS / (len(y) + PRIOR_TRIALS)) ** 2
+        score = Acquisition(model, best_mean, self._limits(seen), self.log_prior, weight)
+        begun = seen.begun
+        return climb(
+            score,
+            self.columns,
+            rng,
+            near=x[order[:5]],
+            kept=kept,
+            allowed=lambda row: not _among(row, begun) and allowed(row),
+        )
+
+    def _limits(self, seen: Observed) -> list[Limit]:
+        limits = []
+        if len(seen.failed):
+            x = np.insert(seen.x, seen.failed_after, seen.failed, axis=0)  # in the order of their numbers
+            y = np.insert(np.full(len(seen.x), -1.0), seen.failed_after, 1.0)
+            limits.append(Limit(self._model(x, y, seen.running, np.asarray)[1], 0.0))
+        for missed in seen.violations.values():
+            told = ~np.isnan(missed)
+            y = missed[told]
+            if not (y > 0).any():
+                continue
+            finite = y[np.isfinite(y)]
+            most = max(float(np.abs(finite).max()) if len(finite) else 0.0, 1e-12)
+            y = np.clip(y, -most, most) / most
+            limits.append(Limit(self._model(seen.x[told], y, seen.running, np.asarray)[1], 0.0))
+        return limits
+
+    def _model(
+        self, x: Array, y: Array, running: Array, transform: Callable[[Array], Array]
+    ) -> tuple[NDArray[np.intp], Model]:
+        """Of some of the rows x (n, d) and values y (n,), and which they are."""
+        chosen = choose_rows(x, y)
+        theta = self._theta(x, y, transform)
+        return chosen, condition(x[chosen], transform(y[chosen]), running, self.columns.is_choice, theta)
+
+    def _theta(self, x: Array, y: Array, transform: Callable[[Array], Array]) -> Array:
+        """Fitted to the first rows, whose number grows in steps of a tenth: a fit costs more than a suggestion."""
+        n = refitted_at(len(y))
+        chosen = choose_rows(x[:n], y[:n])
+        x, y = x[chosen], transform(y[chosen])
+        key = hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
+        if key not in self._fits:
+            if len(self._fits) >= FITS:
+                self._fits.clear()
+            self._fits[key] = fit(x, y, self.columns.is_choice)
+        return self._fits[key]
+
+
+def refitted_at(n: int) -> int:
+    """The largest number of a sequence that is n or less: every one up to 20, then each a tenth above the last."""
+    step = 20
+    if n <= step:
+        return n
+    while (after := math.ceil(step * 1.1)) <= n:
+        step = after
+    return step
+
+
+def choose_rows(x: Array, y: Array) -> NDArray[np.intp]:
+    """Which of the rows x (n, d) a model is built on; rising.
+
+    All of them, or the best ones and the latest ones. What says the same twice, the same value for the same row, counts
+    once: else a model would have to take an objective without noise for smooth, however rugged it is.
+    """
+    n = len(y)
+    if n > LARGEST:
+        latest = np.arange(n - LARGEST // 4, n)
+        order = np.argsort(y[: latest[0]], kind="stable")
+        kept = np.sort(np.concatenate([order[: LARGEST - len(latest)], latest]))
+    else:
+        kept = np.arange(n)
+    _, first = np.unique(np.column_stack([x[kept], y[kept]]), axis=0, return_index=True)
+    return np.sort(kept[first])
+
+
+def _scalarised(y: Array, rng: Generator) -> Array:
+    """Several objectives (n, k) as one (n,), by weights that change from trial to trial.
+
+    The augmented Chebyshev sum of Knowles 2006 (ParEGO, IEEE TEC 10), in which every point of a front is the best for
+    some weights.
+    """
+    scaled = np.column_stack([half_ranked(column) for column in y.T])
+    low, high = scaled.min(axis=0), scaled.max(axis=0)
+    scaled = (scaled - low) / np.where(high > low, high - low, 1.0)
+    weighted = rng.dirichlet(np.ones(y.shape[1])) * scaled
+    total: Array = weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
+    return total
+
+
+def is_exact(x: Array, y: Array) -> bool | None:
+    """Whether equal rows of x (n, d) have equal values y (n, k); None where no two are equal."""
+    rows, values = len(np.unique(x, axis=0)), len(np.unique(np.column_stack([x, y]), axis=0))
+    return None if rows == len(x) else rows == values
+
+
+def _among(row: Array, rows: Array) -> bool:
+    return bool((rows == row).all(axis=1).any())
