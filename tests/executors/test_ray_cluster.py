@@ -110,7 +110,7 @@ class TestASurroundingOfItsOwn:
         assert brain.most_at_once == 2
         for number in range(2):
             text = (tmp_path / f"{number:04d}" / "environment").read_text()
-            assert text.splitlines() == ["CUDA_VISIBLE_DEVICES=0", "RLTUNE_HOSTS=None"]
+            assert text.splitlines() == ["CUDA_VISIBLE_DEVICES=0", "RLTUNE_HOSTS=None", "RAY_ADDRESS"]
 
     def test_a_trial_on_several_nodes_is_told_their_addresses(self, cluster: Cluster, tmp_path: Path) -> None:
         brain = brain_of(tmp_path, 1)

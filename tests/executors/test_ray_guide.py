@@ -213,7 +213,7 @@ def population(executor: dict[str, Any], tmp_path: Path, stop_after: int | None 
     return session.run(config, out=out, should_stop=should_stop)
 
 
-@pytest.mark.parametrize(("workers", "shared"), [(4, True), (4, False), (2, False)])
+@pytest.mark.parametrize(("workers", "shared"), [(4, True), (2, False)])
 def test_a_population_on_a_cluster_goes_on_after_a_stop(
     ray: Callable[..., dict[str, Any]], tmp_path: Path, workers: int, shared: bool
 ) -> None:

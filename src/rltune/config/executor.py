@@ -193,7 +193,7 @@ def _unfit(name: Any, given: Mapping[str, Any]) -> Iterator[Problem]:
         if isinstance(resources, Mapping)
         else None
     )
-    if gpus is not None and per_trial is not None and gpus != per_trial:
+    if gpus is not None and per_trial and gpus != per_trial:  # the study that a folder keeps has the default in it
         yield Problem(("gpus_per_trial",), f"is {per_trial}, but resources has {gpus} of them", "give one of the two")
     if given.get("isolate") is False:
         for key in ("timeout_minutes", "setup_minutes", "stall_minutes", "memory_limit"):
