@@ -15,7 +15,7 @@ from rltune.reporting.model import Report
 PAUSE = 30.0
 """Seconds between two pages at least."""
 
-SHARE = 0.02
+SHARE = 0.05
 """Of the tuner's time that pages may take: with a thousand trials one takes a second or more, and comes less often."""
 
 

@@ -120,33 +120,19 @@ function frame(host, { x, y, height = 260, xLabel = "", yLabel = "", label = "",
   let last = -Infinity;
   for (const [value, whole] of x.ticks(Math.max(2, Math.round((box.right - box.left) / 62)))) {
     const text = cut(whole, 16);
-    const half = text.length * 3.3, middle = Math.min(X(value), width - half - 2);
+    const half = text.length * 3.3, at = Math.min(X(value), width - half - 2);
     draw(axes, "line", { x1: X(value), x2: X(value), y1: box.bottom, y2: box.bottom + 4 });
-    if (middle - half < last + 6) continue;
-    draw(axes, "text", { x: middle, y: box.bottom + 16, "text-anchor": "middle" }, text);
-    last = middle + half;
+    if (at - half < last + 6) continue;
+    draw(axes, "text", { x: at, y: box.bottom + 16, "text-anchor": "middle" }, text);
+    last = at + half;
   }
   draw(axes, "line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom });
-  if (xLabel) draw(axes, "text", { x: (box.left + box.right) / 2, y: height - 4, "text-anchor": "middle", class: "label" }, xLabel);
+  const middle = { x: (box.left + box.right) / 2, y: height - 4, "text-anchor": "middle", class: "label" };
+  if (xLabel) draw(axes, "text", middle, xLabel);
   if (yLabel) draw(axes, "text", { x: 4, y: 13, class: "label" }, yLabel);
   return { svg, plot: draw(svg, "g"), X, Y, box };
 }
 
 function path(points) {
   return points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-}
-
-// One trial's mark: a shape and a colour for each way to stand, so that neither is needed alone.
-function mark(parent, x, y, row, size = 4) {
-  const attributes = { class: `mark ${lookOf(row)}`, "data-trial": row.number };
-  const cross = row.standing === "failed" || row.standing === "interrupted";
-  const diamond = row.purpose === "baseline";
-  if (cross) attributes.d = `M${x - size} ${y - size}l${2 * size} ${2 * size}m0 ${-2 * size}l${-2 * size} ${2 * size}`;
-  else if (diamond) attributes.d = `M${x} ${y - size - 1}l${size + 1} ${size + 1}l${-size - 1} ${size + 1}l${-size - 1} ${-size - 1}z`;
-  else attributes.d = `M${x - size} ${y}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0`;
-  return draw(parent, "path", attributes);
-}
-
-function lookOf(row) {
-  return row.standing === "complete" && ["baseline", "final", "claim"].includes(row.purpose) ? row.purpose : row.standing;
 }

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from rltune.analysis.effects import Effect
+from rltune.analysis.importance import Importance
 from rltune.reporting import wording as w
 from rltune.reporting.html.sentences import headline, trials_line
 from rltune.reporting.model import Report
@@ -28,7 +30,7 @@ from rltune.types import Scalar
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_SCRIPTS = ("charts.js", "figures.js", "page.js")
+_SCRIPTS = ("charts.js", "data.js", "course.js", "parameters.js", "page.js")
 
 
 def page(report: Report) -> str:
@@ -38,6 +40,7 @@ def page(report: Report) -> str:
         head=headline(report),
         trials_line=trials_line(report),
         effects=_ranked(report),
+        methods={name: shares for name, shares in _methods(report.importance) if shares is not None},
         short=w.short_names(axis.parameter for axis in report.axes),
         place=_place,
         overrides=list(overrides(report.recommended.params)) if report.recommended else [],
@@ -78,6 +81,11 @@ def _island(report: Report) -> str:
     """JSON inside a script element: without `<` nothing in it can end the element."""
     text = json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _methods(importance: Importance) -> Iterator[tuple[str, Mapping[str, float] | None]]:
+    yield "fANOVA", importance.fanova
+    yield "PED-ANOVA", importance.ped_anova
 
 
 def _ranked(report: Report) -> list[Effect]:
