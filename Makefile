@@ -25,7 +25,7 @@ demo: $(VENV)/.base  ## tune the shipped GRPO job on this machine: about 3 minut
 	$(PY) -m rltune demo
 
 test: $(VENV)/.dev check  ## every test
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadgroup
 
 test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
 	$(PY) -m pytest -m "not slow" -n auto

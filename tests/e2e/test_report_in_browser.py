@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from reporting.report_study import TAG, records, report
+from reporting.report_study import OBJECTIVES, SPACE, TAG, records, report
+from rltune.objective import Objective
+from rltune.reporting.build import build_report
 from rltune.reporting.html.page import page as html_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -33,6 +36,15 @@ def file(study, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def two_objectives(tmp_path_factory):
+    several = [replace(r, values=r.values and (r.values[0], 10 * r.values[0] + r.number % 7)) for r in records()]
+    path = tmp_path_factory.mktemp("two") / "report.html"
+    made = build_report("two", several, [*OBJECTIVES, Objective("seconds")], SPACE, workers=2)
+    path.write_text(html_page(made), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -43,16 +55,17 @@ def browser():
 @pytest.fixture
 def visit(browser, file):
     """Opens the page; what it asked for and complained about is looked at when the test ends."""
-    opened, asked, complaints = [], [], []
+    opened, asked, complaints, files = [], [], [], []
 
-    def open_page(width=1440, theme="light"):
+    def open_page(width=1440, theme="light", path=file):
+        files.append(path)
         tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
         opened.append(tab)
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("dialog", lambda dialog: complaints.append(dialog.message))
-        tab.goto(file.as_uri())
+        tab.goto(path.as_uri())
         tab.wait_for_selector("html[data-ready=true]")
         return tab
 
@@ -60,7 +73,7 @@ def visit(browser, file):
     for tab in opened:
         tab.close()
     assert complaints == []
-    assert {url for url in asked if not url.startswith("data:")} == {file.as_uri()}
+    assert {url for url in asked if not url.startswith("data:")} <= {path.as_uri() for path in files}
 
 
 def column(tab, index):
@@ -175,7 +188,12 @@ def test_outcomes_can_be_hidden_and_scales_chosen(visit):
 def test_figures_follow_the_width_of_the_window(visit):
     tab = visit(1440)
     tab.set_viewport_size({"width": 360, "height": 800})
-    tab.wait_for_function("document.querySelector('[data-figure=\"curves\"] svg').getBoundingClientRect().width < 360")
+    width = """document.querySelector('[data-figure="curves"] svg')?.getBoundingClientRect().width ?? 1440"""
+    for _ in range(50):
+        if tab.evaluate(width) < 360:
+            break
+        tab.wait_for_timeout(100)
+    assert tab.evaluate(width) < 360
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
 
 
@@ -186,6 +204,18 @@ def test_it_prints(visit, tmp_path):
     tab.emulate_media(media="print")
     assert tab.locator("nav").is_hidden()
     assert tab.locator("#table tbody tr").last.is_visible()
+
+
+def test_two_objectives_have_their_front(visit, two_objectives):
+    tab = visit(path=two_objectives)
+    assert tab.locator('[data-figure="pareto"] .best-line').count() == 1
+    tab.hover('[data-figure="pareto"] .mark >> nth=3')
+    assert "seconds = " in tab.inner_text("#tip")
+    link = tab.locator("#front a.trial").first
+    link.click()
+    row = tab.locator(f'#table tr[data-trial="{link.inner_text()}"]')
+    assert "hot" in row.get_attribute("class")
+    sync_api.expect(row).to_be_in_viewport()
 
 
 def test_the_browser_reads_the_very_numbers(visit, study):

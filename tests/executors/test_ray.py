@@ -14,7 +14,7 @@ from rltune.executors.ray import RayExecutor
 from rltune.testing.executor_suite import ExecutorSuite, IsolatedExecutorSuite
 from rltune.types import Resources
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from rltune.testing.executor_suite import ScriptedBrain, processes_with, scripte
 from rltune.types import Cause, Decision, Measurement, Report, Resources, Suggestion
 from tuner_harness import make_tuner
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")

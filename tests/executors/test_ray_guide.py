@@ -30,7 +30,7 @@ from rltune.session import Result
 from rltune.types import Cause
 from test_population import by_schedule, of_population, study, was_given
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 CPUS = 4
 

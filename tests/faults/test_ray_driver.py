@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from executors.ray_cluster import running_cluster
 from rltune.types import Cause
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 START_SECONDS = 60.0
 """Ray starts within this, also where this machine does other work."""

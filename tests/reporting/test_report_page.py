@@ -18,7 +18,7 @@ from rltune import config, session
 from rltune.analysis.rows import rows
 from rltune.cli.app import app
 from rltune.objective import Objective
-from rltune.reporting.build import build_report
+from rltune.reporting.build import FullRun, build_report
 from rltune.reporting.html.page import page
 from rltune.reporting.live import PAUSE, LivePage
 from rltune.types import Cause
@@ -186,6 +186,13 @@ def test_full_runs_are_counted_as_the_budget_counts_them(study):
     assert spending.full_runs_by_step == (1.0, 2.0, 3.0, 3.5, 4.5)
     assert spending.gpu_hours == pytest.approx(2 * 60 / 3600)
     assert study.spending.full_runs < len(study.rows)
+
+
+def test_without_a_horizon_full_runs_are_counted_by_time():
+    whole = [trial(i, 0.5, ran=(20.0 * i, 20.0 * i + 10)) for i in range(3)]
+    half = trial(3, 0.1, state=TrialState.PRUNED, ran=(60, 65))
+    assert report([*whole, half], full_run=FullRun()).spending.full_runs == 3.5
+    assert report([half], full_run=FullRun()).spending.full_runs == 1.0, "nobody knows better yet"
 
 
 def test_several_objectives_have_a_front():

@@ -74,8 +74,8 @@ class Budget:
         """Of a full run."""
         if record.state in (TrialState.RUNNING, TrialState.WAITING):
             return 1.0
-        if self.horizon is not None:
-            return min(1.0, max(record.curve, default=0) / self.horizon)
+        if self.horizon is not None and record.curve:  # which a study with several objectives does not keep
+            return min(1.0, max(record.curve) / self.horizon)
         if record.state is TrialState.COMPLETE or not typical:
             return 1.0
         return min(1.0, _seconds(record) / typical)

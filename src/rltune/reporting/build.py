@@ -90,6 +90,8 @@ def build_report(
     ours = own(records)
     shares, past = importance(seen, objective, space), history(seen, objective)
     default = plan.get("default")
+    if len(objectives) > 1:
+        full_run = replace(full_run, horizon=None)  # the journal has no steps then
     return Report(
         name=name,
         objectives=tuple(objectives),
@@ -118,9 +120,7 @@ def build_report(
         changes=changes(default, recommended.params) if default and recommended else (),
         surface=surface(seen, space, shares.fanova or shares.ped_anova or {}),
         seeds=seed_use(records, plan.get("seeds", {})),
-        spending=_spending(
-            records, past.steps, plan, full_run if len(objectives) == 1 else replace(full_run, horizon=None)
-        ),
+        spending=_spending(records, past.steps, plan, full_run),
         provenance=origin,
     )
 
@@ -157,12 +157,12 @@ def _full_runs(ended: Sequence[TrialRecord], full_run: FullRun) -> dict[int, flo
     """Each trial's share of a full run, as the budget counts it: by steps, else by the time of a typical full run."""
     budget = Budget(math.inf, "FRE", full_run.horizon)
     whole = sorted((r for r in ended if r.state is TrialState.COMPLETE), key=cost_seconds)
-    typical = whole[len(whole) // 2 : len(whole) // 2 + 1]
+    typical = whole[len(whole) // 2 : len(whole) // 2 + 1]  # beside which the budget measures what was cut short
     alone = budget.spent(typical)
-    beside = typical if full_run.horizon is None else []
-    return {
-        r.number: budget.spent([r])
-        if r.state is TrialState.COMPLETE or not beside
-        else budget.spent([*beside, replace(r, retry_of=None)]) - alone
-        for r in effective(ended)
-    }
+
+    def share(record: TrialRecord) -> float:
+        if record.state is TrialState.COMPLETE or full_run.horizon is not None:
+            return budget.spent([record])
+        return budget.spent([*typical, replace(record, retry_of=None)]) - alone
+
+    return {r.number: share(r) for r in effective(ended)}

@@ -139,6 +139,8 @@ def _why_ship(verdict: Verdict) -> str:
 
 
 def _why_keep(verdict: Verdict) -> str:
+    if verdict.winner is not None and verdict.winner.failed:
+        return ": the winner of the finals failed on an untouched seed"
     if verdict.seeds == "claim":
         return ": what the finals had promised did not hold on untouched seeds"
     return ": no evidence of a gain over it"
@@ -198,7 +200,8 @@ def _caveat(result: Result) -> str:
 
 def _runs(runs: Runs) -> Text:
     seeds = w.count(len(runs.values), "seed") + (f", {runs.failed} failed" if runs.failed else "")
-    return Text.assemble(w.plus_minus(runs.mean, runs.sd), (f"  {seeds}", "dim"))
+    mean = w.plus_minus(runs.mean, runs.sd) if runs.values else w.MISSING
+    return Text.assemble(mean, (f"  {seeds}", "dim"))
 
 
 def _grid() -> Table:
