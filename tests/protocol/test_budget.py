@@ -27,7 +27,11 @@ def trial(number, steps, *, state=TrialState.COMPLETE, hours=1.0, **fields):
 
 
 def test_a_pruned_trial_costs_what_it_ran():
-    records = [trial(0, 9), trial(1, 3, state=TrialState.PRUNED), trial(2, 0, state=TrialState.FAIL, cause=Cause.ERROR)]
+    records = [
+        trial(0, 9),
+        trial(1, 3, state=TrialState.PRUNED),
+        trial(2, 0, state=TrialState.FAIL, cause=Cause.ERROR, hours=0.0),
+    ]
     assert Budget(20, "FRE", horizon=9).spent(records) == pytest.approx(1 + 1 / 3)
 
 
