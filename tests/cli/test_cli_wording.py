@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rltune.cli.views import wording as w
+from rltune.reporting import wording as w
 
 
 @pytest.mark.parametrize(

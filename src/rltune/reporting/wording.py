@@ -1,15 +1,14 @@
-"""Numbers, durations and names as people read them in the page.
-
-The same words as on the terminal.
-"""
+"""Numbers, durations and names as people read them: on the terminal and in the report's page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rltune.objective import Objective
+from rltune.records import Segment
+from rltune.types import Cause
 
 MISSING = "\N{EN DASH}"
 
@@ -84,6 +83,20 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def causes(counts: Mapping[str, int]) -> str:
+    """`3 diverged, 1 out of memory`, the most frequent first; `diverged` where that is all."""
+    if len(counts) == 1:
+        return spaced(next(iter(counts)))
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    return ", ".join(f"{counts[name]} {spaced(name)}" for name in order)
+
+
+def lineage(segments: Sequence[Segment]) -> str:
+    """Which trials one went on from: `12 ← 5 (to step 40) ← 1 (to step 20)`."""
+    last, *earlier = reversed(segments)
+    return " ← ".join([str(last.record.number), *(f"{s.record.number} (to step {s.end})" for s in earlier)])
+
+
 def spaced(name: str) -> str:
     """`out_of_memory` as people say it."""
     return name.replace("_", " ")
@@ -92,6 +105,17 @@ def spaced(name: str) -> str:
 def towards(objective: Objective) -> str:
     """Which way is better."""
     return "lower is better" if objective.direction == "minimize" else "higher is better"
+
+
+def failure(cause: Cause | None, message: str) -> str:
+    """Why a trial failed, in one line; that it was an `error` says nothing beside the error."""
+    line = first_line(message)
+    known = "" if cause in (None, Cause.ERROR) and line else spaced(cause.value if cause else "failed")
+    return "; ".join(part for part in (known, line) if part)
+
+
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
@@ -104,3 +128,18 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
         )
         for name in names
     }
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """A curve as a line of bars; of a long one, each bar is the last value of its stretch."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return ""
+    if len(values) > width:
+        values = [values[(i + 1) * len(values) // width - 1] for i in range(width)]
+    low, high = min(finite), max(finite)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((v - low) * scale)] if math.isfinite(v) else "\N{MULTIPLICATION SIGN}" for v in values)

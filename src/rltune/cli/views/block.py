@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from rltune.cli.views import wording as w
 from rltune.cli.views.snapshot import Latest, Snapshot
 from rltune.protocol.audit import Audit
 from rltune.records import TrialRecord
+from rltune.reporting import wording as w
 from rltune.types import Cause
 
 _LABEL_WIDTH = 11

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rltune.analysis.pareto import Pareto
-from rltune.cli.views import wording as w
 from rltune.cli.views.trials import Column, with_parameters
 from rltune.cli.views.verdict import configuration, values
 from rltune.objective import Objective
 from rltune.records import TrialRecord
+from rltune.reporting import wording as w
 from rltune.session import Result
 
 

@@ -15,7 +15,6 @@ from rich.text import Text
 
 from rltune import config as cfg
 from rltune.analysis.advice import Advice, before
-from rltune.cli.views import wording as w
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.progress import plan_in_words
 from rltune.config.build import Parts
@@ -27,6 +26,7 @@ from rltune.errors import InputError, RltuneError, TrainerError
 from rltune.folder import StudyDir
 from rltune.guards import Mode, StudyGuard
 from rltune.objective import Constraint
+from rltune.reporting import wording as w
 from rltune.space import NO_DEFAULT, Categorical, Float, Int, Parameter
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.function import FunctionTrainer

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from rltune import records as rec
 from rltune.analysis.selection import ranked
-from rltune.cli.views import wording as w
 from rltune.cli.views.block import block, noise_in_words, phases
 from rltune.cli.views.console import print_all
 from rltune.cli.views.snapshot import Snapshot
@@ -25,6 +24,7 @@ from rltune.evaluation.folds import FoldEnd, Folding
 from rltune.folder import StudyDir
 from rltune.objective import Objective
 from rltune.records import TrialRecord
+from rltune.reporting import wording as w
 from rltune.tuner import Tuner
 from rltune.types import Cause, Idle, Purpose
 

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 from ruamel.yaml import YAML
 
-from rltune.cli.views import wording as w
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.preview import parameter_range
 from rltune.config.earlier import why_left_out
@@ -21,6 +20,7 @@ from rltune.config.edit import YamlText
 from rltune.config.reader import ROOT
 from rltune.protocol.refine import Refinement
 from rltune.records import TrialRecord, effective
+from rltune.reporting import wording as w
 from rltune.session import Result
 from rltune.space import NO_DEFAULT, Categorical, Parameter, SearchSpace
 

@@ -18,8 +18,8 @@ from rltune.analysis.effects import FEWEST_TRIALS, Effect, Level
 from rltune.analysis.efficiency import Efficiency
 from rltune.analysis.history import History
 from rltune.analysis.importance import Importance
-from rltune.cli.views import wording as w
 from rltune.cli.views.verdict import verdict_lines
+from rltune.reporting import wording as w
 from rltune.reporting.model import Report
 from rltune.session import Result
 from rltune.types import Purpose, Scalar

@@ -13,12 +13,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import resolved
 from rltune.cli.views.block import how_it_ended
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.verdict import log_lines
 from rltune.records import TrialRecord, schedule
+from rltune.reporting import wording as w
 from rltune.session import Result
 from rltune.trainers.config_text import overrides
 from rltune.tuner import MEASURED_METRICS

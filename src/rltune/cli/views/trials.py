@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rltune.cli.views import wording as w
 from rltune.cli.views.block import how_it_ended
 from rltune.records import TrialRecord
+from rltune.reporting import wording as w
 from rltune.session import Result
 
 Column: TypeAlias = tuple[str, list[Text]]

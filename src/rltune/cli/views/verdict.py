@@ -15,13 +15,13 @@ from rich.text import Text
 
 from rltune.analysis.pareto import front
 from rltune.analysis.selection import Runs
-from rltune.cli.views import wording as w
 from rltune.cli.views.as_json import override_texts, resolved
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.snapshot import INTERRUPTED, Snapshot
 from rltune.folder import StudyDir
 from rltune.protocol.decision import Verdict
 from rltune.records import TrialRecord, effective, own, schedule
+from rltune.reporting import wording as w
 from rltune.session import Result
 from rltune.trainers.child import last_lines, log_tail
 from rltune.trainers.config_text import overrides
