@@ -357,11 +357,11 @@ def ordinal(study: optuna.Study, trial: FrozenTrial) -> int:
 
     It is what samplers are seeded by: a study that was killed and resumed proposes what it would have proposed.
     """
-    trials = {t.number: t for t in study._storage.get_all_trials(study._study_id, deepcopy=False)}
     root = trial
     while (origin := root.user_attrs.get(_RETRY_OF)) is not None:
-        root = trials[origin]
-    earlier = (t for t in trials.values() if t.number < root.number)
+        root = study._storage.get_trial(trial_id(study, origin))  # which the storage of a sampler may not list
+    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    earlier = (t for t in trials if t.number < root.number)
     return sum(_RETRY_OF not in t.user_attrs and _SOURCE not in t.user_attrs for t in earlier)
 
 

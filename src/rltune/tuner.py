@@ -544,7 +544,8 @@ class Tuner:
         folding, objective = self.folding, self._objectives[0]
         if folding is None or not folding.race or not trial.may_be_pruned or len(self._objectives) > 1:
             return False
-        comparable = [r for r in ranked(self.records, objective) if r.feasible and r.folding == folding.split]
+        known = [r for r in self.records if r.purpose is not Purpose.CLAIM]  # which the search must not know
+        comparable = [r for r in ranked(known, objective) if r.feasible and r.folding == folding.split]
         if not comparable:
             return False
         own = {fold: metrics[objective.metric] for fold, metrics in trial.folds.items()}

@@ -87,7 +87,7 @@ def _decisions(case: Case, ends: list[int]) -> tuple[list[Any], dict[str, Any]]:
     """What ran and what came out; the study is killed once so many trials more have begun, and one more."""
     protocol = {"name": "full", "baseline_seeds": 2, "finalists": 2, "final_runs": 5, "claim_seeds": 2}
     space = {"x": {"type": "float", "min": 0.0, "max": 1.0, "default": 1.0}}
-    case.write(n_trials=18, steps=2, seconds=0.05, search_space=space, protocol=protocol)
+    case.write(n_trials=18, steps=2, seconds=0.05, search_space=space, protocol=protocol, algorithm="tpe")
     try:
         for n in ends:
             session = case.start()

@@ -133,3 +133,31 @@ def test_before_the_finals_the_best_single_run_counts():
 
 def test_how_it_is_run_survives_the_journal():
     assert Finals.from_json(FINALS.to_json()) == FINALS
+
+
+def test_a_finalist_that_failed_on_all_fresh_seeds_is_not_shipped_by_its_single_run():
+    failed = {"cause": Cause.COLLAPSED}
+    records = study(*searched(), (FINAL, 1, None, failed), (FINAL, 1, None, failed))
+    found = verdict(records, UP, DEFAULT, FINALS)
+    assert found is not None
+    assert recommended(records, UP, found).params != {"x": 1}
+
+
+def test_a_default_that_fails_on_the_untouched_seeds_makes_way():
+    failed = {"cause": Cause.DIVERGED}
+    claimed = [(CLAIM, 1, 0.70), (CLAIM, 0, None, failed), (CLAIM, 1, 0.71), (CLAIM, 0, None, failed)]
+    found = verdict(study(*searched(), *finals(), *claimed), UP, DEFAULT, FINALS)
+    assert found.ship is True
+    assert math.isnan(found.gain)
+
+
+@pytest.mark.parametrize("others", [[], [(SEARCH, 2, 0.99), (SEARCH, 3, 0.99), (SEARCH, 4, 0.40)]])
+def test_a_search_whose_better_half_is_alike_does_not_outweigh_fresh_runs(others):
+    """One survivor, lucky once; or an accuracy that saturates."""
+    baseline = [(BASELINE, 0, 0.80), (BASELINE, 0, 0.81), (BASELINE, 0, 0.79)]
+    runs = [*baseline, (SEARCH, 1, 0.99), *others]
+    fresh = [(FINAL, 1, 0.40), (FINAL, 0, 0.80), (FINAL, 1, 0.41)]
+    records = study(*runs, *fresh)
+    found = verdict(records, UP, DEFAULT, FINALS)
+    assert found.ship is not True
+    assert FINALS.nominated(arms_of(records, UP, DEFAULT)) is None or others

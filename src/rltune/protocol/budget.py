@@ -14,7 +14,7 @@ from typing import Literal
 from optuna.trial import TrialState
 
 from rltune.records import TrialRecord, effective, own
-from rltune.types import Purpose
+from rltune.types import FRESH, Purpose
 
 _HOUR = 3600.0
 
@@ -53,7 +53,7 @@ class Budget:
         """What one costs, in units: of those that were run to their end, the baseline's first; None before one was."""
         if self.unit == "FRE":
             return 1.0
-        complete = [r for r in own(records) if r.state is TrialState.COMPLETE]
+        complete = [r for r in own(records) if r.state is TrialState.COMPLETE and r.purpose not in FRESH]
         baseline = [r for r in complete if r.purpose is Purpose.BASELINE]
         return median(map(self._hours, baseline or complete)) if complete else None
 

@@ -252,7 +252,7 @@ def verdict(
     if finals is None:
         return None
     arms = arms_of(records, objective, default)
-    if not arms.n_finals or not any(arm.fresh for arm in (*arms.others, *_some(arms.default))):
+    if not any(arm.final for arm in (*arms.others, *_some(arms.default))):
         return None
     nominated, before = finals.nominated(arms), arms.unclaimed
     standing = None if before.default is None else rule.standing(before.default, before.others, finals.rules)
@@ -286,7 +286,8 @@ def recommended(records: Iterable[TrialRecord], objective: Objective, found: Ver
     order = [r for r in ranked(records, objective) if r.feasible]
     if found is None:
         return order[0] if order else None
-    runs = found.default if found.ship is False or found.winner is None else found.winner
+    unlikely = found.ship is None and found.default is not None and not found.p_better > 0.5
+    runs = found.default if found.ship is False or found.winner is None or unlikely else found.winner
     same = [r for r in order if runs is not None and r.params == runs.params]
     return min(same, key=lambda r: r.number, default=None)  # where it was found, not its luckiest run
 

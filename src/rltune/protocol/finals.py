@@ -255,7 +255,7 @@ def verdict(default: Arm, others: Sequence[Arm], nominated: Hashable, rules: Rul
     mine, base = _finite(arm.claim.values()), _finite(default.claim.values())
     earlier = _noise(replace(default, claim={}), [replace(each, claim={}) for each in others], rules)
     gain = difference(mine, base, earlier) if mine and base else None
-    sure = gain is not None and not arm.failed and found.p_better > rules.ship
+    sure = bool(mine) and not arm.failed and found.p_better > rules.ship
     return Verdict(sure, found, gain)
 
 
@@ -281,11 +281,16 @@ def _compare(arm: Arm, default: Arm, noise: Spread, beliefs: Mapping[Hashable, N
 def beliefs_of(default: Arm | None, others: Sequence[Arm], rules: Rules) -> tuple[Spread, dict[Hashable, Normal]]:
     """The noise, and what every arm is worth. The default was chosen by its user, not drawn: its plain mean counts."""
     noise = _noise(default, others, rules)
-    prior = population([arm.before[0] for arm in others])
+    prior = _open(population([arm.before[0] for arm in others]))
     beliefs = {arm.key: posterior(prior, arm.values, noise.var) for arm in others}
     if default is not None:
         beliefs[default.key] = posterior(Normal(0.0, math.inf), default.values, noise.var)
     return noise, beliefs
+
+
+def _open(prior: Normal) -> Normal:
+    """Where the better half of a search is all alike, it says nothing of what others may be worth: runs count alone."""
+    return prior if prior.var > 0.0 else Normal(prior.mean, math.inf)
 
 
 def _noise(default: Arm | None, others: Sequence[Arm], rules: Rules) -> Spread:

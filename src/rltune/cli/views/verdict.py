@@ -131,6 +131,8 @@ def _decision(verdict: Verdict) -> Iterator[RenderableType]:
 
 
 def _why_ship(verdict: Verdict) -> str:
+    if verdict.default is not None and not verdict.default.values and verdict.default.failed:
+        return ": the default failed on the untouched seeds, and the winner did not"
     if verdict.seeds == "final":
         return ": by the finals alone, which the winner was chosen by, so its gain is flattered"
     if verdict.low > 0:
@@ -153,7 +155,7 @@ def _is_done_without_finalists(result: Result) -> bool:
 
 def _nothing_better(result: Result) -> Iterator[RenderableType]:
     assert result.best is not None
-    yield Text.assemble(("keep your default", "bold yellow"), ": no other configuration has come to a value of its own")
+    yield Text.assemble(("keep your default", "bold yellow"), ": no other configuration comes near it")
     yield values(result, result.best)
 
 

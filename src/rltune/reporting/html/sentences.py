@@ -53,13 +53,15 @@ def _single_run(report: Report) -> Headline:
     assert best is not None
     planned = report.spending.phases.get("final", 0)
     if planned and best.purpose is Purpose.BASELINE and not any(report.trials.get(word) for word in NOT_ENDED):
-        return Headline("keep", "Keep your default", "No other configuration has come to a value of its own.")
+        return Headline("keep", "Keep your default", "No other configuration comes near it.")
     later = " The comparison with your default on fresh seeds has not been run yet." if planned else ""
     why = f"The best of single runs, which is partly luck.{later}"
     return Headline("open", f"Best so far: trial {best.number}", why)
 
 
 def _why_ship(verdict: Verdict) -> str:
+    if verdict.default is not None and not verdict.default.values and verdict.default.failed:
+        return "The default failed on the untouched seeds, and the winner did not."
     if verdict.seeds == "final":
         return "By the finals alone, which the winner was chosen by, so its gain is flattered."
     if verdict.low > 0:
@@ -70,6 +72,8 @@ def _why_ship(verdict: Verdict) -> str:
 def _why_keep(verdict: Verdict) -> str:
     if verdict.winner is None:
         return "No finalist had a value in each of its runs."
+    if verdict.winner.failed:
+        return "The winner of the finals failed on an untouched seed."
     if verdict.seeds == "claim":
         return "What the finals had promised did not hold on untouched seeds."
     return "There is no evidence of a gain over it."
