@@ -18,13 +18,14 @@ from rltune import config as cfg
 from rltune import records as rec
 from rltune.analysis.pareto import Pareto, pareto
 from rltune.config.build import Parts, build
+from rltune.config.plan import full_run_of
 from rltune.errors import FolderError, InputError, StudyFileError
 from rltune.evaluation.folds import FoldEnd
 from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.protocol.decision import Finals, Verdict, recommended, verdict
 from rltune.records import TrialRecord
-from rltune.reporting.build import FullRun, build_report
+from rltune.reporting.build import build_report
 from rltune.reporting.files import write_results
 from rltune.reporting.live import LivePage
 from rltune.reporting.model import Report
@@ -111,7 +112,7 @@ class Result:
             verdict=self.verdict,
             metric=metric,
             plan=self.plan,
-            full_run=_full_run(self.config),
+            full_run=full_run_of(self.config),
             origin=provenance(self.folder),
         )
 
@@ -139,12 +140,6 @@ def _result(
     found = verdict(records, objective, plan.get("default"), finals)
     best = recommended(rec.own(records), objective, found)  # what an earlier study measured does not win by itself
     return Result(folder, config, study, records, found, best, halted, stopped)
-
-
-def _full_run(config: cfg.StudyConfig) -> FullRun:
-    """By steps, but for cross-validated trials, whose steps are folds."""
-    horizon = None if config.evaluation.cross_validation else config.trainer.horizon
-    return FullRun(horizon, config.executor.per_trial.get("GPU", 0.0) * config.executor.nodes)
 
 
 def _space(kept: cfg.StudyConfig) -> SearchSpace:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from rltune.errors import FolderError
 from rltune.folder import StudyDir, explain
@@ -198,6 +199,27 @@ def study_on(study: optuna.Study, storage: Any) -> optuna.Study:
         _thread_local=type(state["_thread_local"])(),  # where Optuna caches trials
     )
     return view
+
+
+class StorageView:
+    """A storage that passes everything on; what is derived from it shows trials in another way, or leaves some out."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def shown(self, trial: FrozenTrial) -> FrozenTrial | None:
+        """A trial as it is to be seen; None where it is not."""
+        return trial
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Optuna's, by which all that read a study read its trials; `states` are those that are shown."""
+        trials = map(self.shown, self.real.get_all_trials(study_id, deepcopy=deepcopy))
+        return [trial for trial in trials if trial is not None and (states is None or trial.state in states)]
 
 
 def storage_at(storage: str, base: Path) -> str:

@@ -322,7 +322,9 @@ class Tuner:
         return replace(measurement, metrics={**measurement.metrics, **known}) if known else measurement
 
     def _note(self, trial: RunningTrial, measurement: Measurement) -> None:
-        """For the pruner."""
+        """For the pruner, and with one objective for the journal, which it reads without the claim."""
+        if self._pareto is not None and trial.record.purpose is Purpose.CLAIM:
+            return
         if self._pareto is not None:
             self._pareto.note(trial.number, measurement.step, measurement.metrics)
         elif len(self._objectives) == 1:
@@ -713,7 +715,7 @@ class Tuner:
         if len(self._objectives) == 1 or isinstance(self.study.pruner, NopPruner):
             return None
         pareto = ParetoPruning(self._objectives)
-        for record in self.records:
+        for record in (r for r in self.records if r.purpose is not Purpose.CLAIM):
             for measurement in self.folder.trial(record.number).read_metrics():
                 pareto.note(record.number, measurement.step, measurement.metrics)
         return pareto

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from rltune.objective import Objective
-from rltune.protocol.budget import Budget
+from rltune.protocol.budget import Budget, FullRun
 from rltune.protocol.decision import Finals
 from rltune.protocol.finals import Rules
 from rltune.protocol.plan import Plan
@@ -32,7 +32,7 @@ def test_a_pruned_trial_costs_what_it_ran():
         trial(1, 3, state=TrialState.PRUNED),
         trial(2, 0, state=TrialState.FAIL, cause=Cause.ERROR, hours=0.0),
     ]
-    assert Budget(20, "FRE", horizon=9).spent(records) == pytest.approx(1 + 1 / 3)
+    assert Budget(20, "FRE", FullRun(horizon=9)).spent(records) == pytest.approx(1 + 1 / 3)
 
 
 def test_without_a_horizon_time_tells():
@@ -44,18 +44,18 @@ def test_without_a_horizon_time_tells():
 
 def test_what_runs_counts_as_what_it_may_become():
     running = trial(1, 2, state=TrialState.RUNNING)
-    assert Budget(20, "FRE", horizon=10).spent([trial(0, 10), running]) == 2.0
+    assert Budget(20, "FRE", FullRun(horizon=10)).spent([trial(0, 10), running]) == 2.0
 
 
 def test_a_run_that_is_repeated_is_free_in_full_runs_and_paid_in_gpu_hours():
     lost = trial(0, 5, state=TrialState.FAIL, cause=Cause.LOST, hours=0.5)
     records = [lost, trial(1, 10, retry_of=0, hours=1.0)]
-    assert Budget(20, "FRE", horizon=10).spent(records) == 1.0
-    assert Budget(20, "GPU-hours", gpus=4).spent(records) == pytest.approx(4 * 1.5)
+    assert Budget(20, "FRE", FullRun(horizon=10)).spent(records) == 1.0
+    assert Budget(20, "GPU-hours", FullRun(gpus=4)).spent(records) == pytest.approx(4 * 1.5)
 
 
 def test_gpu_hours_become_runs_once_the_baseline_tells_what_one_costs():
-    budget = Budget(100, "GPU-hours", gpus=2)
+    budget = Budget(100, "GPU-hours", FullRun(gpus=2))
     assert budget.n_runs([]) is None
     baseline = [trial(n, 1, hours=h, purpose=Purpose.BASELINE) for n, h in enumerate((0.9, 1.0, 5.0))]
     assert budget.n_runs([*baseline, trial(3, 1, hours=9.0)]) == 50
@@ -64,7 +64,7 @@ def test_gpu_hours_become_runs_once_the_baseline_tells_what_one_costs():
 @pytest.mark.parametrize("amount", [12, 20, 40])
 def test_a_study_never_spends_more_and_keeps_its_finals(amount):
     """Most trials are pruned at a random step, so there are many more of them than the budget has full runs."""
-    rng, budget = random.Random(amount), Budget(amount, "FRE", horizon=9)
+    rng, budget = random.Random(amount), Budget(amount, "FRE", FullRun(horizon=9))
     finals = Finals(4, Rules(finalists=1, claim_seeds=1))
     plan = Plan(
         [Objective("loss", "minimize")],
@@ -92,3 +92,8 @@ def test_a_study_never_spends_more_and_keeps_its_finals(amount):
     searched = [r for r in records if r.purpose in (Purpose.BASELINE, Purpose.SEARCH)]
     limit = amount - plan.within_budget(records).n_after
     assert limit - 2 < budget.spent(searched) <= limit, "what finals and claim may need is kept back"
+
+
+def test_several_objectives_keep_no_curve_and_still_cost():
+    records = [trial(0, 0, metrics={"training_time": 100.0}), trial(1, 0, metrics={"training_time": 100.0})]
+    assert Budget(20, "FRE", FullRun(horizon=9)).spent(records) == 2.0

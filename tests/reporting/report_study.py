@@ -9,10 +9,11 @@ from optuna.trial import TrialState
 
 from analysis.study_records import trial
 from rltune.objective import Objective
+from rltune.protocol.budget import FullRun
 from rltune.protocol.decision import Finals, recommended, verdict
 from rltune.protocol.finals import Rules
 from rltune.records import TrialRecord
-from rltune.reporting.build import FullRun, build_report
+from rltune.reporting.build import build_report
 from rltune.reporting.model import Report
 from rltune.reporting.provenance import Provenance
 from rltune.space import SearchSpace

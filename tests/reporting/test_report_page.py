@@ -18,7 +18,8 @@ from rltune import config, session
 from rltune.analysis.rows import rows
 from rltune.cli.app import app
 from rltune.objective import Objective
-from rltune.reporting.build import FullRun, build_report
+from rltune.protocol.budget import FullRun
+from rltune.reporting.build import build_report
 from rltune.reporting.html.page import page
 from rltune.reporting.live import PAUSE, LivePage
 from rltune.types import Cause

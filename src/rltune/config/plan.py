@@ -12,7 +12,7 @@ from rltune.config.population import population_of
 from rltune.config.schema import BUDGET, StudyConfig
 from rltune.errors import InputError, Problem
 from rltune.objective import Objective
-from rltune.protocol.budget import Budget
+from rltune.protocol.budget import Budget, FullRun
 from rltune.protocol.decision import Finals
 from rltune.protocol.finals import Rules, shares
 from rltune.protocol.plan import Plan
@@ -44,11 +44,11 @@ def plan_of(
         n_search=0,
         default=default,
         patience=config.study_patience,
+        budget=_budget(config),
         wished_gain=config.protocol.wished_gain,
     )
     if why is None:
         plan = _with_phases(plan, config)
-    plan = replace(plan, budget=_budget(config))
     _refuse_small_budget(plan)
     n_search = config.n_trials - plan.n_trials
     if n_search < 1:
@@ -88,8 +88,7 @@ def _why_search_only(config: StudyConfig, space: SearchSpace, default: Mapping[s
 
 def _with_phases(plan: Plan, config: StudyConfig) -> Plan:
     """What the study file says, and the usual shares of the trials for the rest."""
-    budget = _budget(config)
-    runs = None if budget is None else budget.n_runs(())
+    runs = None if plan.budget is None else plan.budget.n_runs(())
     given, usual = config.protocol, shares(max(min(config.n_trials, runs or config.n_trials), _FEWEST))
     rules = Rules(claim_seeds=usual.claim // 2 if given.claim_seeds is None else given.claim_seeds)
     rules = replace(rules, most_claim_seeds=max(rules.claim_seeds, rules.most_claim_seeds if rules.claim_seeds else 0))
@@ -109,21 +108,26 @@ def _refuse_small_budget(plan: Plan) -> None:
         raise InputError([Problem(("budget",), message, f"give at least {fewest} FRE")])
 
 
+def full_run_of(config: StudyConfig) -> FullRun:
+    """By steps, but for cross-validated trials, whose steps are folds."""
+    horizon = None if config.evaluation.cross_validation else config.trainer.horizon
+    return FullRun(horizon, config.executor.per_trial.get("GPU", 0.0) * config.executor.nodes)
+
+
 def _budget(config: StudyConfig) -> Budget | None:
     found = BUDGET.fullmatch(config.budget.strip()) if config.budget else None
     if found is None:
         return None
-    executor, horizon = config.executor, config.trainer.horizon
+    full_run = full_run_of(config)
     if found[2].upper() == "FRE":
-        return Budget(float(found[1]), "FRE", None if config.evaluation.cross_validation else horizon)
-    gpus = executor.per_trial.get("GPU", 0.0) * executor.nodes if executor.name == "ray" else executor.gpus_per_trial
-    if not gpus:
+        return Budget(float(found[1]), "FRE", full_run)
+    if not full_run.gpus:
         message, hint = (
             "counts GPU-hours, and a trial has no GPU",
             "say how many: executor.gpus_per_trial, or count FRE",
         )
         raise InputError([Problem(("budget",), message, hint)])
-    return Budget(float(found[1]), "GPU-hours", gpus=gpus)
+    return Budget(float(found[1]), "GPU-hours", full_run)
 
 
 def _population_notes(population: Population) -> Iterator[str]:

@@ -20,59 +20,32 @@ _HOUR = 3600.0
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much a study may spend.
+class FullRun:
+    """What a trial that trains to its end is.
 
     Attributes:
-        amount: In units.
-        unit: Full runs, or hours of one GPU.
-        horizon: The step at which a full run ends; where it is None, a run that was cut short is measured by its time.
-        gpus: Of one trial.
+        horizon: The step at which it ends; where it is None, a trial that was cut short is measured by its time.
+        gpus: That it has.
     """
 
-    amount: float
-    unit: Literal["FRE", "GPU-hours"]
     horizon: int | None = None
-    gpus: float = 1.0
+    gpus: float = 0.0
 
-    def __str__(self) -> str:
-        return f"{self.amount:g} {self.unit}"
+    def shares(self, records: Iterable[TrialRecord]) -> dict[int, float]:
+        """How much of one each trial of this study has been, by number; what runs counts as one that it may become.
 
-    def spent(self, records: Sequence[TrialRecord]) -> float:
-        """So far, in units; whatever runs counts as the full run that it may become.
-
-        Full runs are counted as trials are: what was lost and is run again is free. GPU-hours are paid for all.
+        Trials are counted as everywhere: what was lost and is run again is free.
         """
-        if self.unit == "GPU-hours":
-            full = self.full_run(records) or 0.0
-            return sum(max(self._hours(r), full * (not r.state.is_finished())) for r in own(records))
-        typical = _typical_seconds(records)
-        return sum(self._share(r, typical) for r in effective(own(records)))
+        ours = own(records)
+        typical = _typical_seconds(ours)
+        return {r.number: self._share(r, typical) for r in effective(ours)}
 
-    def full_run(self, records: Iterable[TrialRecord]) -> float | None:
-        """What one costs, in units: of those that were run to their end, the baseline's first; None before one was."""
-        if self.unit == "FRE":
-            return 1.0
-        complete = [r for r in own(records) if r.state is TrialState.COMPLETE and r.purpose not in FRESH]
-        baseline = [r for r in complete if r.purpose is Purpose.BASELINE]
-        return median(map(self._hours, baseline or complete)) if complete else None
-
-    def n_runs(self, records: Iterable[TrialRecord]) -> int | None:
-        """How many full runs the whole budget is; None while that is not known."""
-        cost = self.full_run(records)
-        return int(self.amount / cost + 1e-9) if cost else None
-
-    def has_room(self, records: Sequence[TrialRecord], reserve: int) -> bool:
-        """Whether another trial may begin, so that the budget still pays for `reserve` full runs after the search."""
-        cost = self.full_run(records)
-        return cost is None or self.spent(records) + cost * (1 + reserve) <= self.amount * (1 + 1e-9)
-
-    def _hours(self, record: TrialRecord) -> float:
+    def gpu_hours(self, record: TrialRecord) -> float:
+        """Of one trial, so far."""
         return (record.seconds or 0.0) * self.gpus / _HOUR
 
     def _share(self, record: TrialRecord, typical: float | None) -> float:
-        """Of a full run."""
-        if record.state in (TrialState.RUNNING, TrialState.WAITING):
+        if not record.state.is_finished():
             return 1.0
         if self.horizon is not None and record.curve:  # which a study with several objectives does not keep
             return min(1.0, max(record.curve) / self.horizon)
@@ -81,9 +54,52 @@ class Budget:
         return min(1.0, _seconds(record) / typical)
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How much a study may spend.
+
+    Attributes:
+        amount: In units.
+        unit: Full runs, or hours of one GPU.
+        full_run: What one of them is.
+    """
+
+    amount: float
+    unit: Literal["FRE", "GPU-hours"]
+    full_run: FullRun = FullRun()
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
+
+    def spent(self, records: Sequence[TrialRecord]) -> float:
+        """So far, in units; whatever runs counts as the full run that it may become. GPU-hours are paid for all."""
+        if self.unit == "FRE":
+            return sum(self.full_run.shares(records).values())
+        cost = self.cost(records) or 0.0
+        return sum(max(self.full_run.gpu_hours(r), cost * (not r.state.is_finished())) for r in own(records))
+
+    def cost(self, records: Iterable[TrialRecord]) -> float | None:
+        """Of a full run, in units: of those that were run to their end, the baseline's first; None before one was."""
+        if self.unit == "FRE":
+            return 1.0
+        complete = [r for r in own(records) if r.state is TrialState.COMPLETE and r.purpose not in FRESH]
+        baseline = [r for r in complete if r.purpose is Purpose.BASELINE]
+        return median(map(self.full_run.gpu_hours, baseline or complete)) if complete else None
+
+    def n_runs(self, records: Iterable[TrialRecord]) -> int | None:
+        """How many full runs the whole budget is; None while that is not known."""
+        cost = self.cost(records)
+        return int(self.amount / cost + 1e-9) if cost else None
+
+    def has_room(self, records: Sequence[TrialRecord], reserve: int) -> bool:
+        """Whether another trial may begin, so that the budget still pays for `reserve` full runs after the search."""
+        cost = self.cost(records)
+        return cost is None or self.spent(records) + cost * (1 + reserve) <= self.amount * (1 + 1e-9)
+
+
 def _typical_seconds(records: Iterable[TrialRecord]) -> float | None:
     """Of a full run."""
-    complete = [_seconds(r) for r in own(records) if r.state is TrialState.COMPLETE]
+    complete = [_seconds(r) for r in records if r.state is TrialState.COMPLETE]
     return median(complete) if complete else None
 
 

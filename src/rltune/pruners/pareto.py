@@ -10,17 +10,17 @@ order is the idea of Schmucker et al., "Multi-objective Asynchronous Successive 
 from __future__ import annotations
 
 import copy
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from rltune.objective import Objective
-from rltune.storage import study_on
+from rltune.storage import StorageView, study_on
 
 
 class ParetoPruning:
@@ -114,21 +114,15 @@ class _Seen:
         return shown
 
 
-class _OneObjective:
+class _OneObjective(StorageView):
     """A storage whose study has one objective, to be minimised: the dominated share."""
 
     def __init__(self, real: Any, seen: _Seen) -> None:
-        self._real = real
+        super().__init__(real)
         self._seen = seen
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:  # noqa: ARG002
         return [StudyDirection.MINIMIZE]
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        trials = self._real.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [self._seen.of(trial) for trial in trials]
+    def shown(self, trial: FrozenTrial) -> FrozenTrial:
+        return self._seen.of(trial)

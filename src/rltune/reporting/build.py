@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
-
-from optuna.trial import TrialState
 
 from rltune.analysis.advice import after
 from rltune.analysis.changes import changes
@@ -26,28 +22,13 @@ from rltune.analysis.pareto import front
 from rltune.analysis.rows import rows, standing
 from rltune.analysis.seed_use import seed_use
 from rltune.analysis.surface import surface
-from rltune.analysis.times import cost_seconds
 from rltune.objective import Objective
-from rltune.protocol.budget import Budget
+from rltune.protocol.budget import FullRun
 from rltune.protocol.decision import Verdict
 from rltune.records import TrialRecord, effective, own
 from rltune.reporting.model import Axis, Report, Spending
 from rltune.reporting.provenance import Provenance
 from rltune.space import Categorical, Parameter, SearchSpace
-
-
-@dataclass(frozen=True)
-class FullRun:
-    """What a trial that trains to its end is.
-
-    Attributes:
-        horizon: The step at which it ends; where it is None, a trial that was cut short is measured by its time.
-        gpus: That it has.
-    """
-
-    horizon: int | None = None
-    gpus: float = 0.0
-
 
 ONE_TRIAL = FullRun()
 
@@ -90,8 +71,6 @@ def build_report(
     ours = own(records)
     shares, past = importance(seen, objective, space), history(seen, objective)
     default = plan.get("default")
-    if len(objectives) > 1:
-        full_run = replace(full_run, horizon=None)  # the journal has no steps then
     return Report(
         name=name,
         objectives=tuple(objectives),
@@ -147,22 +126,7 @@ def _spending(
     records: Sequence[TrialRecord], steps: Sequence[Step], plan: Mapping[str, Any], full_run: FullRun
 ) -> Spending:
     ended = [r for r in own(records) if r.state.is_finished()]
-    shares = _full_runs(ended, full_run)
+    shares = full_run.shares(ended)
     after = itertools.accumulate(shares.get(step.number, 0.0) for step in steps)
-    hours = Budget(math.inf, "GPU-hours", gpus=full_run.gpus).spent(ended) if full_run.gpus else None
+    hours = sum(map(full_run.gpu_hours, ended)) if full_run.gpus else None
     return Spending(plan.get("budget"), plan.get("phases", {}), sum(shares.values()), hours, tuple(after))
-
-
-def _full_runs(ended: Sequence[TrialRecord], full_run: FullRun) -> dict[int, float]:
-    """Each trial's share of a full run, as the budget counts it: by steps, else by the time of a typical full run."""
-    budget = Budget(math.inf, "FRE", full_run.horizon)
-    whole = sorted((r for r in ended if r.state is TrialState.COMPLETE), key=cost_seconds)
-    typical = whole[len(whole) // 2 : len(whole) // 2 + 1]  # beside which the budget measures what was cut short
-    alone = budget.spent(typical)
-
-    def share(record: TrialRecord) -> float:
-        if record.state is TrialState.COMPLETE or full_run.horizon is not None:
-            return budget.spent([record])
-        return budget.spent([*typical, replace(record, retry_of=None)]) - alone
-
-    return {r.number: share(r) for r in effective(ended)}

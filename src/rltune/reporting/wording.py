@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rltune.objective import Objective
+from rltune.protocol.decision import Verdict
 from rltune.records import Segment
 from rltune.types import Cause
 
@@ -53,6 +54,35 @@ def p_better(p: float) -> str:
     if not math.isfinite(p):
         return ""
     return "P(better) > 0.99" if p > 0.99 else "P(better) < 0.01" if p < 0.01 else f"P(better) {p:.2f}"
+
+
+def why_ship(verdict: Verdict) -> str:
+    """The reason behind `ship`, as a clause."""
+    if verdict.default is not None and not verdict.default.values and verdict.default.failed:
+        return "the default failed on the untouched seeds, and the winner did not"
+    if verdict.seeds == "final":
+        return "by the finals alone, which the winner was chosen by, so its gain is flattered"
+    if verdict.low > 0:
+        return "the whole interval of its gain lies above 0"
+    return "it is probably better; that it is not worse, the untouched seeds alone do not show"
+
+
+def why_keep(verdict: Verdict) -> str:
+    """The reason behind `keep your default`, as a clause."""
+    if verdict.winner is None:
+        return "no finalist had a value in each of its runs"
+    if verdict.winner.failed:
+        return "the winner of the finals failed on an untouched seed"
+    if verdict.seeds == "claim":
+        return "what the finals had promised did not hold on untouched seeds"
+    return "no evidence of a gain over it"
+
+
+def unseen(verdict: Verdict) -> str | None:
+    """Which gain would have stayed hidden, as a clause; None where the noise is unknown."""
+    if not math.isfinite(verdict.detectable):
+        return None
+    return f"a gain below {rounded(verdict.detectable)} could hardly have been seen with this budget"
 
 
 def value(given: Any) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.records import from_trial, trial_id
-from rltune.storage import study_on
+from rltune.storage import StorageView, study_on
 from rltune.types import BY_CONFIGURATION
 
 _CONSTRAINT = "constraints"  # what `set_constraint` notes at a trial's end
@@ -56,16 +55,13 @@ def inherit_notes(study: Study, trial: FrozenTrial) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
 
-class _Storage:
+class _Storage(StorageView):
     """Passes everything on, except for the attributes of one trial, and for trials that failed."""
 
     def __init__(self, real: Any, trial_id: int) -> None:
-        self.real = real
+        super().__init__(real)
         self.trial_id = trial_id
         self.notes: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         if trial_id == self.trial_id:
@@ -77,17 +73,10 @@ class _Storage:
         noted = self.notes if trial_id == self.trial_id else {}
         return {**self.real.get_trial_system_attrs(trial_id), **noted}
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        trials = [_seen(trial) for trial in self.real.get_all_trials(study_id, deepcopy=deepcopy)]
-        return trials if states is None else [trial for trial in trials if trial.state in states]
-
-
-def _seen(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state is not TrialState.FAIL or from_trial(trial).cause not in BY_CONFIGURATION:
-        return trial
-    shown = copy.copy(trial)
-    shown.state = TrialState.PRUNED
-    shown.intermediate_values = {}
-    return shown
+    def shown(self, trial: FrozenTrial) -> FrozenTrial:
+        if trial.state is not TrialState.FAIL or from_trial(trial).cause not in BY_CONFIGURATION:
+            return trial
+        shown = copy.copy(trial)
+        shown.state = TrialState.PRUNED
+        shown.intermediate_values = {}
+        return shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from optuna.trial import TrialState
 from rich.console import Group, RenderableType
@@ -13,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rltune.analysis.changes import changes
 from rltune.analysis.pareto import front
 from rltune.analysis.selection import Runs
 from rltune.cli.views.as_json import override_texts, resolved
@@ -120,32 +120,12 @@ def _decision(verdict: Verdict) -> Iterator[RenderableType]:
     elif verdict.ship is None:
         phase = "the claim has" if verdict.seeds == "claim" else "the finals have"
         yield Text(f"not decided yet: {phase} not ended", "yellow")
-    elif verdict.winner is None:
-        yield Text.assemble(keep, ": no finalist had a value in each of its runs")
     elif verdict.ship:
-        yield Text.assemble(("ship", "bold green"), _why_ship(verdict))
+        yield Text.assemble(("ship", "bold green"), f": {w.why_ship(verdict)}")
     else:
-        yield Text.assemble(keep, _why_keep(verdict))
-    if verdict.ship is False and math.isfinite(verdict.detectable):
-        yield Text(f"a gain below {w.rounded(verdict.detectable)} could hardly have been seen with this budget", "dim")
-
-
-def _why_ship(verdict: Verdict) -> str:
-    if verdict.default is not None and not verdict.default.values and verdict.default.failed:
-        return ": the default failed on the untouched seeds, and the winner did not"
-    if verdict.seeds == "final":
-        return ": by the finals alone, which the winner was chosen by, so its gain is flattered"
-    if verdict.low > 0:
-        return ": the whole interval of its gain lies above 0"
-    return ": it is probably better; that it is not worse, these seeds alone do not show"
-
-
-def _why_keep(verdict: Verdict) -> str:
-    if verdict.winner is not None and verdict.winner.failed:
-        return ": the winner of the finals failed on an untouched seed"
-    if verdict.seeds == "claim":
-        return ": what the finals had promised did not hold on untouched seeds"
-    return ": no evidence of a gain over it"
+        yield Text.assemble(keep, f": {w.why_keep(verdict)}")
+        if (unseen := w.unseen(verdict)) is not None:
+            yield Text(unseen, "dim")
 
 
 def _is_done_without_finalists(result: Result) -> bool:
@@ -217,19 +197,11 @@ def _grid() -> Table:
 # --- the configuration -----------------------------------------------------------------------------------------------
 
 
-def changed(best: TrialRecord, default: dict[str, Any] | None) -> tuple[list[tuple[str, Any, Any]], list[str]]:
-    """Parameters whose value differs from the default's, with both values; and the names of the others."""
-    default = default or {}
-    missing = w.MISSING
-    names = list(dict.fromkeys([*default, *best.params]))
-    rows = [(name, default.get(name, missing), best.params.get(name, missing)) for name in names]
-    return [row for row in rows if row[1] != row[2]], [name for name, old, new in rows if old == new]
-
-
 def _changed(result: Result) -> Iterator[RenderableType]:
     best, default = result.best, result.plan.get("default")
     assert best is not None
-    rows, same = changed(best, default)
+    found = changes(default or {}, best.params)
+    rows, same = [each for each in found if each.changed], [each.parameter for each in found if not each.changed]
     if not rows:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
@@ -237,8 +209,10 @@ def _changed(result: Result) -> Iterator[RenderableType]:
     if default:
         table.add_column("default", justify="right", style="dim")
     table.add_column("best", justify="right")
-    for name, old, new in rows:
-        table.add_row(name, *([w.value(old)] if default else []), w.value(new))
+    for each in rows:
+        old = w.value(each.default) if each.in_default else w.MISSING
+        new = w.value(each.shipped) if each.in_shipped else w.MISSING
+        table.add_row(each.parameter, *([old] if default else []), new)
     yield ""
     yield table
     if same:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from rltune.protocol.decision import Verdict
 from rltune.reporting import wording as w
 from rltune.reporting.model import Report
 from rltune.types import Purpose
@@ -44,8 +42,10 @@ def headline(report: Report) -> Headline:
         phase = "claim has" if verdict.seeds == "claim" else "finals have"
         return Headline("open", "Not decided yet", f"The {phase} not ended.")
     if verdict.ship:
-        return Headline("ship", f"Ship trial {best.number}", _why_ship(verdict))
-    return Headline("keep", "Keep your default", _why_keep(verdict), tuple(_unseen(verdict)))
+        return Headline("ship", f"Ship trial {best.number}", _sentence(w.why_ship(verdict)))
+    unseen = w.unseen(verdict)
+    remarks = () if unseen is None else (_sentence(unseen),)
+    return Headline("keep", "Keep your default", _sentence(w.why_keep(verdict)), remarks)
 
 
 def _single_run(report: Report) -> Headline:
@@ -59,30 +59,8 @@ def _single_run(report: Report) -> Headline:
     return Headline("open", f"Best so far: trial {best.number}", why)
 
 
-def _why_ship(verdict: Verdict) -> str:
-    if verdict.default is not None and not verdict.default.values and verdict.default.failed:
-        return "The default failed on the untouched seeds, and the winner did not."
-    if verdict.seeds == "final":
-        return "By the finals alone, which the winner was chosen by, so its gain is flattered."
-    if verdict.low > 0:
-        return "On untouched seeds the whole interval of its gain lies above 0."
-    return "It is probably better; that it is not worse, the untouched seeds alone do not show."
-
-
-def _why_keep(verdict: Verdict) -> str:
-    if verdict.winner is None:
-        return "No finalist had a value in each of its runs."
-    if verdict.winner.failed:
-        return "The winner of the finals failed on an untouched seed."
-    if verdict.seeds == "claim":
-        return "What the finals had promised did not hold on untouched seeds."
-    return "There is no evidence of a gain over it."
-
-
-def _unseen(verdict: Verdict) -> list[str]:
-    if not math.isfinite(verdict.detectable):
-        return []
-    return [f"A gain below {w.rounded(verdict.detectable)} could hardly have been seen with this budget."]
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}."
 
 
 def trials_line(report: Report) -> str:
