@@ -12,12 +12,9 @@ Values are such that more is better. Nothing here knows of studies or trials.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median
-
-import numpy as np
-from numpy.typing import NDArray
 
 LEVEL = 0.95
 """Of an interval: how often it should hold the truth."""
@@ -187,29 +184,6 @@ def difference(
     return _estimate(fmean(values) - fmean(default), error, spread.freedom, level)
 
 
-def paired_difference(
-    values: Mapping[int, float], default: Mapping[int, float], earlier: Spread = UNKNOWN, *, level: float = LEVEL
-) -> Estimate:
-    """The gain from runs on common seeds, where what a seed brings cancels out: Student's paired t.
-
-    Pairs help only where the runs on one seed are alike: with n pairs it has n - 1 degrees of freedom of its own.
-
-    Args:
-        values: By seed; seeds that only one arm has are left out.
-        default: Likewise.
-        earlier: The spread of such differences, if known.
-        level: Of the interval.
-
-    Raises:
-        ValueError: Where they have no seed in common.
-    """
-    gains = [value - default[seed] for seed, value in values.items() if seed in default]
-    if not gains:
-        raise ValueError("A paired difference needs a seed that both arms have run on")
-    spread = pooled_spread((gains,), earlier)
-    return _estimate(fmean(gains), spread.sd / math.sqrt(len(gains)), spread.freedom, level)
-
-
 def probability_better(gain: float, error: float, freedom: float = math.inf) -> float:
     """P(true gain > 0) where (true gain - gain) / error follows Student's t; 0.5 where the error is unknown."""
     if math.isnan(error) or not freedom:
@@ -233,53 +207,6 @@ def expected_gain(gain: float, error: float) -> float:
         return max(gain, 0.0)
     z = gain / error
     return gain * _NORMAL.cdf(z) + error * _NORMAL.pdf(z)
-
-
-# --- many studies ----------------------------------------------------------------------------------------------------
-
-
-def interquartile_mean(values: Sequence[float]) -> float:
-    """The mean of the middle half: steadier than the mean, more telling than the median.
-
-    With parts of the values at the quartiles where n is no multiple of 4 (Agarwal et al. 2021, NeurIPS 34:29304).
-
-    Raises:
-        ValueError: Without values.
-    """
-    if not values:
-        raise ValueError("An interquartile mean needs a value at least")
-    edges = np.arange(len(values) + 1) / len(values)
-    weights = np.clip(edges[1:], 0.25, 0.75) - np.clip(edges[:-1], 0.25, 0.75)
-    return float(2.0 * weights @ np.sort(np.asarray(values, dtype=float)))
-
-
-def stratified_bootstrap(
-    strata: Sequence[Sequence[float]],
-    statistic: Callable[[Sequence[float]], float] = interquartile_mean,
-    *,
-    level: float = LEVEL,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """An interval for a statistic over many runs of several tasks: percentiles, drawn anew within each task.
-
-    As Agarwal et al. 2021 recommend for 10 runs a task or more. Not for the three runs of an arm: there it covers
-    about 80 % (use `difference`).
-
-    Args:
-        strata: The runs of each task, none empty.
-        statistic: Of all values at once.
-        level: Of the interval.
-        resamples: How often to draw.
-        seed: Of the draws.
-    """
-    generator = np.random.default_rng(seed)
-    arrays: list[NDArray[np.float64]] = [np.asarray(stratum, dtype=float) for stratum in strata]
-    drawn = [
-        statistic(np.concatenate([generator.choice(a, len(a)) for a in arrays]).tolist()) for _ in range(resamples)
-    ]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
