@@ -146,7 +146,7 @@ def save_slowly(suggestion: Suggestion, report: Report) -> Mapping[str, float] |
 
 class TestWithoutASharedFolder:
     def test_the_trials_folder_comes_back(self, cluster: Cluster, tmp_path: Path) -> None:
-        seen = set(Path(tempfile.gettempdir()).glob("rltune-*"))
+        seen = set(Path(tempfile.gettempdir()).glob("rltune-node-*"))
         brain = brain_of(tmp_path / "study", 2)
         executor(cluster, shared=False).run(brain, save_and_go_on)
         for number in range(2):
@@ -156,7 +156,7 @@ class TestWithoutASharedFolder:
             assert [Path(m.checkpoint or "") for m in brain.seen[number]] == [
                 folder / "checkpoints" / str(step) for step in (1, 2, 3)
             ]
-        assert set(Path(tempfile.gettempdir()).glob("rltune-*")) <= seen, "left on the node"
+        assert set(Path(tempfile.gettempdir()).glob("rltune-node-*")) <= seen, "left on the node"
 
     def test_a_checkpoint_is_there_as_soon_as_it_is_told(self, cluster: Cluster, tmp_path: Path) -> None:
         found = []
@@ -288,11 +288,12 @@ class TestTheEnd:
             executor(cluster).run(brain, Broken())
         assert all(outcome.cause is Cause.INTERRUPTED for outcome in brain.outcomes.values())
 
-    def test_this_process_is_left_as_it_was(self, tmp_path: Path) -> None:
+    def test_this_process_is_left_as_it_was(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A cluster that was started for the run is gone with it: its processes, its files, its variables."""
+        place = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short, for the sockets; nobody else writes there
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
         before = dict(os.environ)
         handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        places = set(Path("/tmp").glob("r*"))
         children = set(psutil.Process().children(recursive=True))
         try:
             RayExecutor(workers=2, ray_log=tmp_path / "ray.log").run(brain_of(tmp_path / "study", 2), scripted_trainer)
@@ -300,7 +301,7 @@ class TestTheEnd:
         finally:
             signal.signal(signal.SIGTERM, handler)
         assert dict(os.environ) == before
-        assert set(Path("/tmp").glob("r*")) == places
+        place.rmdir()  # empty, or it fails
         deadline = time.monotonic() + 10
         while (left := set(psutil.Process().children(recursive=True)) - children) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rltune.errors import TrainerError
@@ -39,6 +39,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@example("\\\n")
 @given(values)
 def test_hydra_reads_back_every_value_with_its_type(value: Any) -> None:
     found = parsed(override("a.b", value))

@@ -222,7 +222,7 @@ class TestRunning:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
         monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
         launcher = tmp_path / "launcher"
-        launcher.write_text(f'#!/bin/sh\nenv > "{tmp_path}/given"\nPYTHONPATH=. exec {sys.executable} "$@"\n')
+        launcher.write_text(f'#!/bin/sh\nenv > "{tmp_path}/given"\nPYTHONPATH=. exec "{sys.executable}" "$@"\n')
         launcher.chmod(0o755)
         trainer = make("grpo_math_1B_megatron", launch=[str(launcher)], overrides={"checkpointing.enabled": True})
         suggestion = suggest({"learning_rate": 1e-5})
@@ -286,7 +286,7 @@ class TestRunning:
             'ports="$(echo "$@" | grep -o "master_port_range_[a-z]*=[0-9]*" | cut -d= -f2 | tr "\\n" " ")"\n'
             f'echo "$ports" >> "{tmp_path}/ports"\n'
             f'[ "$(wc -l < "{tmp_path}/ports")" -gt "$TAKEN" ] || STAND_IN=busy_port\n'
-            f'export STAND_IN\nexec {sys.executable} "$@"\n'
+            f'export STAND_IN\nexec "{sys.executable}" "$@"\n'
         )
         launcher.chmod(0o755)
         outcome, seen = run(make(launch=[str(launcher)], env={"TAKEN": "2"}), suggest())

@@ -216,12 +216,11 @@ class ProcessSession:
         return True
 
     def _answer(self, trial: _Running, decision: Decision) -> None:
-        if trial.stop is not None:
-            decision = Decision.STOP
+        """None in place of a decision to a trial that is being ended: it is to hear the same from here as from TERM."""
         if decision is Decision.STOP and trial.term_at is None:
             trial.term_at = time.monotonic() + self._resources.grace_seconds
         try:
-            trial.pipe.send(decision)
+            trial.pipe.send(decision if trial.stop is None else None)
         except OSError:
             pass  # it died while it waited; its end will be told
 

@@ -234,9 +234,10 @@ def _run_trial(pipe: Connection[Any, Any], trainer: Trainer | None) -> Never:
         _seed(launch.suggestion.seed)
 
         def report(measurement: Measurement) -> None:
-            if _ask(pipe, measurement) is Decision.STOP:
+            decision = _ask(pipe, measurement)
+            if decision is not Decision.CONTINUE:
                 term.heard = True
-                raise TrialStopped
+                raise Interrupted if decision is None else TrialStopped
 
         if trainer is None:
             assert launch.setup is not None
@@ -263,10 +264,11 @@ class _Unloaded:
         return _load_trainer(self.setup)(suggestion, report)
 
 
-def _ask(pipe: Connection[Any, Any], measurement: Measurement) -> Decision:
+def _ask(pipe: Connection[Any, Any], measurement: Measurement) -> Decision | None:
+    """None: the trial is being ended, and TERM is on its way."""
     try:
         pipe.send(measurement)
-        decision: Decision = pipe.recv()
+        decision: Decision | None = pipe.recv()
     except (OSError, EOFError):  # the tuner has died: whatever comes now is nobody's
         os.killpg(0, signal.SIGKILL)
         raise

@@ -255,4 +255,4 @@ def _quoted(text: str) -> str:
     """
     if "'" in text and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text) + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text) + "'"

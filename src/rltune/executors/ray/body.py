@@ -102,7 +102,7 @@ class TrialBody(tune.Trainable):
 
     def _prepare(self, job: Job) -> None:
         self._clear()
-        self._scratch = None if self._shared else Path(tempfile.mkdtemp(prefix="rltune-"))
+        self._scratch = None if self._shared else Path(tempfile.mkdtemp(prefix="rltune-node-"))
         here, outbox = job.suggestion, None
         if self._scratch is not None:
             here = _on_this_node(job, self._scratch)
