@@ -186,7 +186,12 @@ VALUES: Mapping[str, Landscape] = {
     "mixed": _MIXED,
 }
 
-CURVES: Mapping[str, Landscape] = {"curves_parallel": _MIXED, "curves_cross": _MIXED, "curves_collapse": _MIXED}
+CURVES: Mapping[str, Landscape] = {
+    "curves_parallel": _MIXED,
+    "curves_cross": _MIXED,
+    "curves_collapse": _MIXED,
+    "curves_late": _MIXED,
+}
 
 
 @functools.cache
@@ -217,8 +222,11 @@ def load(name: str) -> Problem:
 
 
 def _curve(landscape: Landscape, shape: Callable[[float, Array], Array], params: Params, rng: Generator) -> Array:
-    """From the loss of an untrained policy to the true loss, as `shape` goes, with the noise of one evaluation."""
-    noise = landscape.noise * rng.standard_normal(N_STEPS)
+    """From the loss of an untrained policy to the true loss, as `shape` goes, with the noise of one evaluation.
+
+    Half its variance is the seed's, which stays with a run, and half that of each validation.
+    """
+    noise = landscape.noise * math.sqrt(0.5) * (rng.standard_normal() + rng.standard_normal(N_STEPS))
     end = landscape.true(params)
     left = shape(landscape.away(params)["lr"], np.arange(1, N_STEPS + 1) / N_STEPS)
     return end + (1.0 - end) * left + noise
@@ -244,8 +252,15 @@ def _collapse(lr: float, time: Array) -> Array:
     return _decay(4.0, time) - max(0.0, lr) * np.where(time < 2 / 3, time, 0.0)
 
 
+def _late(lr: float, time: Array) -> Array:
+    """Until the learning rate is lowered, at six tenths, curves tell how well it suits that phase, and not the last."""
+    phase = 0.5 + 2.0 * (lr + 0.3) ** 2
+    return phase + (1.0 - phase) * _decay(20.0, np.minimum(time, 0.6)) - phase * np.clip((time - 0.6) / 0.15, 0.0, 1.0)
+
+
 _SHAPES: Mapping[str, Callable[[float, Array], Array]] = {
     "curves_parallel": _parallel,
     "curves_cross": _cross,
     "curves_collapse": _collapse,
+    "curves_late": _late,
 }

@@ -48,7 +48,7 @@ class TestAccepted:
         assert config.name == "s"
         assert (config.algorithm.name, config.n_trials, config.timeout_hours, config.seed) == ("auto", 100, None, 0)
         assert (config.trainer.function, config.trainer.command, config.trainer.config) == ("job:train", None, None)
-        assert (config.pruner.name, [guard.name for guard in config.guards]) == ("none", ["divergence"])
+        assert (config.pruner.name, [guard.name for guard in config.guards]) == ("forecast", ["divergence"])
         assert (config.executor.name, config.executor.workers, config.executor.gpus_per_trial) == ("local", None, 0)
         assert (config.protocol.name, config.protocol.finalists) == ("auto", None)
         assert (config.evaluation.cross_validation, config.evaluation.early_stopping) == (False, False)
@@ -462,8 +462,8 @@ WRONG = {
         "",
         "pruner: medain",
         (
-            "5: pruner: there is no pruner `medain` (did you mean `median`? known are `asha`, `halving`, `hyperband`, "
-            "`median`, `none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)"
+            "5: pruner: there is no pruner `medain` (did you mean `median`? known are `asha`, `forecast`, `halving`, "
+            "`hyperband`, `median`, `none`, `patient`, `percentile`, `plateau`, and `module:Class` for one of your own)"
         ),
     ),
     "unknown option of a pruner": (

@@ -116,7 +116,8 @@ class TestMakePruner:
                 {},
                 (
                     "name: there is no pruner `medain` (did you mean `median`? "
-                    "known are `asha`, `halving`, `hyperband`, `median`, `none`, `patient`, `percentile`, `plateau`, "
+                    "known are `asha`, `forecast`, `halving`, `hyperband`, `median`, `none`, `patient`, `percentile`, "
+                    "`plateau`, "
                     "and `module:Class` for one of your own)"
                 ),
             ),

@@ -41,8 +41,9 @@ def test_the_gradient_of_the_likelihood_is_that_of_finite_differences() -> None:
     rng = np.random.default_rng(1)
     y, theta, h = rng.standard_normal(20), 0.5 * rng.standard_normal(len(columns) + 2), 1e-5
     between = pairs(x, columns.is_choice)
-    _, gradient = loss(theta, between, y)
-    ends = [[loss(theta + side * h * unit, between, y)[0] for side in (1, -1)] for unit in np.eye(len(theta))]
+    doubt = rng.uniform(0.0, 0.5, 20)
+    _, gradient = loss(theta, between, y, doubt)
+    ends = [[loss(theta + side * h * unit, between, y, doubt)[0] for side in (1, -1)] for unit in np.eye(len(theta))]
     np.testing.assert_allclose(gradient, [(up - down) / (2 * h) for up, down in ends], rtol=1e-5, atol=1e-6)
 
 
@@ -50,9 +51,9 @@ def test_the_model_agrees_with_the_textbook() -> None:
     """Rasmussen and Williams 2006, eq. 2.25 and 2.26, with matrices written out."""
     columns, x = rows(12)
     y = np.random.default_rng(1).standard_normal(12)
-    theta = fit(x, y, columns.is_choice)
+    theta = fit(x, y, np.zeros(len(y)), columns.is_choice)
     at, seen = x[:4], x[4:]
-    model = condition(seen, y[4:], x[:0], columns.is_choice, theta)
+    model = condition(seen, y[4:], np.zeros(len(seen)), x[:0], columns.is_choice, theta)
     mean, sd = model.predict(at)
 
     def k(a: Any, b: Any) -> Any:
@@ -70,8 +71,8 @@ def test_the_model_agrees_with_the_textbook() -> None:
 def test_what_runs_takes_away_doubt_and_leaves_the_mean() -> None:
     columns, x = rows(16)
     y = np.random.default_rng(1).standard_normal(12)
-    theta = fit(x[:12], y, columns.is_choice)
-    alone, with_running = (condition(x[:12], y, r, columns.is_choice, theta) for r in (x[:0], x[12:14]))
+    theta = fit(x[:12], y, np.zeros(12), columns.is_choice)
+    alone, with_running = (condition(x[:12], y, np.zeros(12), r, columns.is_choice, theta) for r in (x[:0], x[12:14]))
     for (mean, sd), (same_mean, less_sd) in [(alone.predict(x[12:]), with_running.predict(x[12:]))]:
         np.testing.assert_allclose(mean, same_mean)
         assert np.all(less_sd <= sd + 1e-9)

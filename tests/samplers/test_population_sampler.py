@@ -96,6 +96,7 @@ def test_what_nemo_rl_restores_with_its_optimizer_is_refused_unless_that_is_not_
         nemo_rl = {"recipe": "grpo.yaml", "overrides": overrides}
         config = cfg.from_mapping(
             {
+                "algorithm": "population",
                 "trainer": {"nemo_rl": nemo_rl, "horizon": 100},
                 "search_space": space,
                 "evaluation": {"metric": "validation/accuracy", "direction": "maximize"},

@@ -5,12 +5,14 @@ as `module:Class`.
 """
 
 from rltune.pruners.asha import AshaPruner
+from rltune.pruners.forecast import ForecastPruner
 from rltune.pruners.plateau import PlateauPruner, on_plateau
 from rltune.pruners.registry import PRUNERS, check_pruner, make_pruner
 
 __all__ = [
     "PRUNERS",
     "AshaPruner",
+    "ForecastPruner",
     "PlateauPruner",
     "check_pruner",
     "make_pruner",

@@ -24,6 +24,7 @@ PRUNERS = Registry(
         "asha": "rltune.pruners.asha:AshaPruner",
         "hyperband": "optuna.pruners:HyperbandPruner",
         "patient": "optuna.pruners:PatientPruner",
+        "forecast": "rltune.pruners.forecast:ForecastPruner",
         "plateau": "rltune.pruners.plateau:PlateauPruner",
     },
 )

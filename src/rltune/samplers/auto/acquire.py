@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr, ndtr
+from scipy.special import log_ndtr, ndtr
 
+from rltune.improvement import log_improvement
 from rltune.samplers.auto.gp import Model
 from rltune.samplers.auto.kernel import Array
 
 LIKELY = 0.7  # a limit that is kept with this probability is taken for kept
 AVERSION = 100.0  # to less, in logarithms of the improvement for a probability lower by 1
-
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-_ROOT_HALF_PI = math.sqrt(math.pi / 2)
-
-
-def log_improvement(mean: Array, sd: Array, best: float) -> Array:
-    """The logarithm of the expected improvement below `best`, where the truth is normal; shape as `mean`.
-
-    In logarithms it still has a slope where the improvement itself is 0 in floating point (Ament et al. 2023,
-    arXiv 2310.20708, eq. 9).
-    """
-    z = (best - mean) / sd
-    near = np.maximum(z, -1.0)
-    close = np.log(np.exp(-0.5 * near * near - _HALF_LOG_2PI) + near * ndtr(near))
-    far = np.minimum(z, -1.0)
-    ratio = 1.0 + far * erfcx(-far / math.sqrt(2)) * _ROOT_HALF_PI  # h(z) / phi(z), about 1 / z^2
-    tail = np.where(far > -1e3, np.log(np.maximum(ratio, 1e-300)), -2.0 * np.log(-far))
-    return np.log(sd) + np.where(z > -1.0, close, -0.5 * far * far - _HALF_LOG_2PI + tail)
 
 
 @dataclass(frozen=True)

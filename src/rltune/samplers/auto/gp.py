@@ -15,14 +15,20 @@ Values are expected near mean 0 and variance 1. Rasmussen and Williams 2006, alg
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 from rltune.samplers.auto.kernel import Array, Pairs, matern, pairs, squared_distances
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MEAN_VARIANCE = 1.0  # of the unknown mean
 SMALLEST_NOISE = 1e-6  # variance; keeps K positive definite
@@ -35,26 +41,33 @@ NOISE_MODE, NOISE_SD = 0.2, 2.0
 STEPS = 40  # of the optimiser
 
 
+def one_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates what computes with small matrices: on busy cores, BLAS threads wait for each other."""
+    limited: Callable[P, T] = ThreadpoolController().wrap(limits=1, user_api="blas")(function)
+    return limited
+
+
 def _prior(d: int) -> tuple[Array, Array]:
     """Means and standard deviations of theta."""
     modes = [SCALE_MODE * math.sqrt(d)] * d + [SIGNAL_MODE, NOISE_MODE]
     return np.log(modes), np.array([SCALE_SD] * d + [SIGNAL_SD, NOISE_SD])
 
 
-def loss(theta: Array, rows: Pairs, y: Array) -> tuple[float, Array]:
+def loss(theta: Array, rows: Pairs, y: Array, doubt: Array) -> tuple[float, Array]:
     """The negative logarithm of the posterior density of theta, up to a constant, and its gradient.
 
     Args:
         theta: Shape (d + 2,).
         rows: What differs between any two of the n rows.
         y: Shape (n,).
+        doubt: The variance that each has besides the noise, shape (n,).
     """
     d, n = len(theta) - 2, rows.n
     w, signal, noise = np.exp(-2.0 * theta[:d]), math.exp(theta[d]), math.exp(theta[d + 1])
     k, slope = matern(w @ rows.squares)
     cov = np.zeros((n, n))
     cov[rows.first, rows.second] = signal * k + MEAN_VARIANCE
-    cov[np.diag_indices(n)] = signal + MEAN_VARIANCE + noise + SMALLEST_NOISE
+    cov[np.diag_indices(n)] = signal + MEAN_VARIANCE + noise + SMALLEST_NOISE + doubt
     factor, failed = dpotrf(cov.T, lower=0, overwrite_a=1)  # LAPACK counts by columns: its upper half is our lower one
     mean, sd = _prior(d)
     off = (theta - mean) / sd
@@ -72,8 +85,8 @@ def loss(theta: Array, rows: Pairs, y: Array) -> tuple[float, Array]:
     return nlml + 0.5 * float(off @ off), gradient + off / sd
 
 
-def fit(x: Array, y: Array, is_choice: NDArray[np.bool_]) -> Array:
-    """The most probable theta, shape (d + 2,), from rows x (n, d) and values y (n,).
+def fit(x: Array, y: Array, doubt: Array, is_choice: NDArray[np.bool_]) -> Array:
+    """The most probable theta, shape (d + 2,), from rows x (n, d), values y (n,) and their own variances, doubt (n,).
 
     The density often has two peaks, one that explains the values and one that takes them for noise: it is climbed from
     both sides.
@@ -83,7 +96,7 @@ def fit(x: Array, y: Array, is_choice: NDArray[np.bool_]) -> Array:
     starts = [np.append(mean[:-1], math.log(noise)) for noise in (0.02, 0.5)]
     bounds = [(m - 6.0, m + 6.0) for m in mean[:-1]] + [(math.log(SMALLEST_NOISE), math.log(10.0))]
     options = {"maxiter": STEPS, "ftol": 1e-5}
-    ends = [minimize(loss, at, (rows, y), "L-BFGS-B", True, bounds=bounds, options=options) for at in starts]
+    ends = [minimize(loss, at, (rows, y, doubt), "L-BFGS-B", True, bounds=bounds, options=options) for at in starts]
     theta: Array = min(ends, key=lambda end: float(end.fun)).x
     return theta
 
@@ -127,8 +140,12 @@ class Model:
         return k @ self.alpha, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def condition(x: Array, y: Array, running: Array, is_choice: NDArray[np.bool_], theta: Array) -> Model:
+def condition(  # noqa: PLR0917
+    x: Array, y: Array, doubt: Array, running: Array, is_choice: NDArray[np.bool_], theta: Array
+) -> Model:
     """The model that has seen y (n,) at x (n, d), and expects its own mean at the rows that are `running` (p, d).
+
+    A value that is itself a forecast has a variance of its own besides the noise, doubt (n,); 0 for a measured one.
 
     A value equal to the mean leaves every mean as it was and takes away only what there is to learn there, so the
     fantasies of Ginsbourger et al. 2010 ("kriging believer") come down to p more rows in the covariance.
@@ -139,6 +156,7 @@ def condition(x: Array, y: Array, running: Array, is_choice: NDArray[np.bool_], 
     cov = signal * k + MEAN_VARIANCE
     cov[np.diag_indices(len(both))] += noise + SMALLEST_NOISE
     n = len(x)
+    cov[np.diag_indices(n)] += doubt
     factor, _ = dpotrf(cov, lower=1, clean=1)
     half, _ = dtrtrs(factor[:n, :n], y, lower=1)
     alpha, _ = dtrtrs(factor[:n, :n], half, lower=1, trans=1)

@@ -1,11 +1,14 @@
-"""What a study says to the model: each trial as a row with values, a failure, or one that still runs."""
+"""What a study says to the model: each trial as a row with values, a failure, or one that still runs.
+
+A trial that was cut short, or that still runs and has reported, has a forecast in place of a value.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +16,28 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.errors import SpaceError
+from rltune.forecast import Grid, fit
 from rltune.records import from_trial
 from rltune.samplers.auto.encode import Columns, Mask
 from rltune.samplers.auto.kernel import Array
 from rltune.types import BY_CONFIGURATION
 
+SOME = 1e-12  # doubt, which is what marks a value that was not measured
+
+Told: TypeAlias = tuple[Array, Array, Array]
+"""Rows (n, d), one value each (n,), and the standard deviations of those that are forecasts (n,), 0 for the others."""
+
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished trial.
+    """One trial.
 
     Attributes:
         row: Shape (d,).
         values: One number an objective, to be minimised; None where it has failed by its configuration.
         retry_of: The trial that it repeats, or -1.
-        is_bound: The run was cut short, so that the value is only known to be no good sign.
+        curve: The first objective by step, to be minimised.
+        is_cut: It has not come to its end, and its value is the last of the curve.
         violations: By how much each constraint is missed, by its name.
     """
 
@@ -35,29 +45,34 @@ class Observation:
     row: Array
     values: tuple[float, ...] | None
     retry_of: int = -1
-    is_bound: bool = False
+    curve: Mapping[int, float] = field(default_factory=dict)
+    is_cut: bool = False
     violations: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """All trials of a study, in the order of their numbers.
+    """All trials of a study, in the order of their numbers; those that still run and have a forecast come last.
 
     Attributes:
         x: Rows with values, shape (n, d).
         y: Their values, shape (n, n_objectives).
+        doubt: The standard deviations of those that are forecasts, shape (n,); 0 for what was measured.
         violations: By constraint; NaN where a trial does not tell. Each of shape (n,).
         failed: Rows of failures, shape (f, d).
         failed_after: How many of the rows with values came before each failure, shape (f,).
         running: Rows of what still runs, shape (p, d).
+        first: The first n rows with one objective, as they looked when there were no more.
     """
 
     x: Array
     y: Array
+    doubt: Array
     violations: Mapping[str, Array]
     failed: Array
     failed_after: NDArray[np.intp]
     running: Array
+    first: Callable[[int], Told]
 
     @property
     def begun(self) -> Array:
@@ -101,7 +116,9 @@ class Reader:
         later = [trial for trial in trials[end:] if trial.number != current.number]
         found = settled.plus(self._observe(trial, signs) for trial in later if trial.state.is_finished())
         running = [row for trial in later if not trial.state.is_finished() and (row := self._row(trial)) is not None]
-        return found.observed(np.array(running).reshape(-1, len(self.columns)))
+        begun = [self._observe(trial, signs) for trial in later if trial.state is TrialState.RUNNING]
+        forecast = found.plus(each for each in begun if each is not None and each.values is not None)
+        return forecast.observed(np.array(running).reshape(-1, len(self.columns)))
 
     def _row(self, trial: FrozenTrial) -> Array | None:
         """None where a parameter is missing or lies outside the space."""
@@ -125,15 +142,14 @@ class Reader:
         if trial.state is TrialState.FAIL:
             blamed = record.cause is None or record.cause in BY_CONFIGURATION
             return Observation(trial.number, row, None, origin) if blamed else None
-        values = record.values
-        is_bound = trial.state is TrialState.PRUNED and not record.has_result
-        if is_bound:
-            curve = record.curve
-            values = (curve[max(curve)],) if curve and len(signs) == 1 else None
+        values, is_cut = record.values, not (trial.state is TrialState.COMPLETE or record.has_result)
+        curve = {step: signs[0] * value for step, value in record.curve.items()} if len(signs) == 1 else {}
+        if is_cut:
+            values = (signs[0] * curve[max(curve)],) if curve else None
         if values is None or not all(map(math.isfinite, values)):
             return Observation(trial.number, row, None, origin)
         told = tuple(sign * value for sign, value in zip(signs, values, strict=True))
-        return Observation(trial.number, row, told, origin, is_bound, record.violations)
+        return Observation(trial.number, row, told, origin, curve, is_cut, record.violations)
 
 
 @dataclass(frozen=True)
@@ -143,52 +159,86 @@ class _Found:
     Attributes:
         rows: Shape (m, d).
         values: Shape (m, n_objectives), NaN where a trial has failed.
-        facts: Shape (m, 3): the trial's number, the number of the one that it repeats or -1, 1 for a bound.
-        violations: By place, where there are any.
+        facts: Shape (m, 3): the trial's number, the number of the one that it repeats or -1, 1 where it was cut short.
+        curves: By place, where there are any.
+        violations: Likewise.
+        grid: Of these curves.
     """
 
     rows: Array
     values: Array
     facts: Array
+    curves: Mapping[int, Mapping[int, float]]
     violations: Mapping[int, Mapping[str, float]]
+    grid: Grid
 
     @classmethod
     def nothing(cls, d: int, n_objectives: int) -> _Found:
-        return cls(np.empty((0, d)), np.empty((0, n_objectives)), np.empty((0, 3)), {})
+        return cls(np.empty((0, d)), np.empty((0, n_objectives)), np.empty((0, 3)), {}, {}, Grid())
 
     def plus(self, more: Iterable[Observation | None]) -> _Found:
         new = [each for each in more if each is not None]
         if not new:
             return self
         failed = (math.nan,) * self.values.shape[1]
+        curves = {len(self.rows) + i: each.curve for i, each in enumerate(new) if each.curve}
         missed = {len(self.rows) + i: each.violations for i, each in enumerate(new) if each.violations}
         return _Found(
             np.vstack([self.rows, *(each.row for each in new)]),
             np.vstack([self.values, *(each.values or failed for each in new)]),
-            np.vstack([self.facts, *((each.number, each.retry_of, each.is_bound) for each in new)]),
+            np.vstack([self.facts, *((each.number, each.retry_of, each.is_cut) for each in new)]),
+            {**self.curves, **curves} if curves else self.curves,
             {**self.violations, **missed} if missed else self.violations,
+            self.grid,
         )
 
     def observed(self, running: Array) -> Observed:
         """A trial that failed for an unknown cause and was run again says nothing."""
         has_value = ~np.isnan(self.values[:, 0])
         failed = ~has_value & ~np.isin(self.facts[:, 0], self.facts[:, 1])
-        y, cut = self.values[has_value], self.facts[has_value, 2] > 0
-        if cut.any() and not cut.all():  # whoever stopped it saw it among the worse half: in the middle of that
-            y[cut] = np.maximum(y[cut], np.quantile(y[~cut], 0.75, axis=0))
+        places = np.flatnonzero(has_value)
+        y, doubt = self._forecast(places)
         names = sorted({name for each in self.violations.values() for name in each})
         missed = {name: np.full(len(self.rows), math.nan) for name in names}
         for place, violations in self.violations.items():
             for name, value in violations.items():
                 missed[name][place] = value
         return Observed(
-            self.rows[has_value],
+            self.rows[places],
             y,
-            {name: each[has_value] for name, each in missed.items()},
+            doubt,
+            {name: each[places] for name, each in missed.items()},
             self.rows[failed],
             np.cumsum(has_value)[failed],
             running,
+            lambda n: self._first(places[:n]),
         )
+
+    def _first(self, places: NDArray[np.intp]) -> Told:
+        y, doubt = self._forecast(places)
+        return self.rows[places], y[:, 0], doubt
+
+    def _forecast(self, places: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Of those trials, values (n, n_objectives) and doubt (n,): forecasts for those that were cut short.
+
+        While nothing has come to its end, the last value says next to nothing of it.
+        """
+        y, cut = self.values[places], self.facts[places, 2] > 0
+        doubt = np.where(cut, np.inf, 0.0)
+        ended = places[~cut]
+        if not cut.any() or not len(ended):
+            return y, doubt
+        horizon = max((max(self.curves[place]) for place in ended if place in self.curves), default=0)
+        if horizon <= 0:  # whoever stopped them saw them among the worse half: in the middle of that
+            y[cut] = np.maximum(y[cut], np.quantile(y[~cut], 0.75, axis=0))
+            return y, np.where(cut, SOME, 0.0)
+        rows = self.grid.rows(((int(self.facts[place, 0]), self.curves.get(place, {})) for place in places), horizon)
+        forecaster = fit(rows, np.where(cut, math.nan, y[:, 0]))
+        if forecaster is None:
+            return y, doubt
+        y[cut, 0], sd = forecaster.scale.read(*forecaster.predict(rows[cut]))
+        doubt[cut] = np.maximum(sd, SOME)
+        return y, doubt
 
 
 @dataclass(frozen=True)

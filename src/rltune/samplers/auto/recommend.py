@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import condition, fit
+from rltune.samplers.auto.gp import condition, fit, one_thread
 from rltune.samplers.auto.kernel import Array
 from rltune.samplers.auto.search import choose_rows, is_exact
 from rltune.samplers.auto.transform import better_half_line, half_ranked
@@ -49,6 +49,7 @@ def recommend(
     return Recommendation(index, float(means[index]), float(sds[index]))
 
 
+@one_thread
 def beliefs(
     space: SearchSpace,
     configurations: Sequence[Mapping[str, Any]],
@@ -80,8 +81,9 @@ def beliefs(
         return sign * _means_of_equal(x, y), np.zeros(len(y))
     chosen = choose_rows(x, y)
     shown = half_ranked(y[chosen])
-    theta = fit(x[chosen], shown, columns.is_choice)
-    mean, sd = condition(x[chosen], shown, x[:0], columns.is_choice, theta).predict(x)
+    measured = np.zeros(len(chosen))
+    theta = fit(x[chosen], shown, measured, columns.is_choice)
+    mean, sd = condition(x[chosen], shown, measured, x[:0], columns.is_choice, theta).predict(x)
     centre, spread = better_half_line(y[chosen], shown)
     return sign * (centre + spread * mean), spread * sd
 

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from rltune.samplers.auto.acquire import Acquisition, Limit
 from rltune.samplers.auto.climb import climb
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import Model, condition, fit
+from rltune.samplers.auto.gp import Model, condition, fit, one_thread
 from rltune.samplers.auto.kernel import Array
-from rltune.samplers.auto.observed import Observed
-from rltune.samplers.auto.transform import half_ranked
+from rltune.samplers.auto.observed import Observed, Told
+from rltune.samplers.auto.transform import better_half_line, half_ranked
 
 LARGEST = 200  # rows that the model looks at
 EARLY = 50  # trials within which one is repeated to see what noise there is
 FITS = 32  # that are remembered
+DOUBTFUL = 2.0  # standard deviations of all values: a forecast that is less sure says nothing at all
 PRIOR_TRIALS = 10.0  # what the prior says weighs a quarter after so many trials
 
 
@@ -38,23 +39,29 @@ class Search:
     log_prior: Callable[[Array], Array] | None = None
     _fits: dict[bytes, Array] = field(default_factory=dict)  # a function of the rows and values alone
 
+    @one_thread
     def next(
         self, seen: Observed, rng: Generator, kept: Mapping[int, float], allowed: Callable[[Array], bool]
     ) -> Array | None:
         """The most promising row, shape (d,); None where nothing is left that is allowed and new."""
-        y = seen.y[:, 0] if seen.y.shape[1] == 1 else _scalarised(seen.y, rng)
-        if is_exact(seen.x[:EARLY], seen.y[:EARLY]) is None and len(y) < EARLY and not kept:
-            best: Array = seen.x[int(np.argmin(np.where(seen.feasible, y, np.inf)))]
+        single = seen.y.shape[1] == 1
+        y = seen.y[:, 0] if single else _scalarised(seen.y, rng)
+        measured, begun = np.flatnonzero(seen.doubt == 0), seen.begun
+        early = measured[:EARLY]
+        if is_exact(seen.x[early], seen.y[early]) is None and len(early) < EARLY and not kept:
+            usable = measured[seen.feasible[measured]] if seen.feasible[measured].any() else measured
+            best: Array = seen.x[usable[int(np.argmin(y[usable]))]]
             if not _among(best, np.vstack([seen.running, seen.failed])) and allowed(best):
                 return best
-        chosen, model = self._model(seen.x, y, seen.running, half_ranked)
+        n = refitted_at(len(y))
+        first = seen.first(n) if single else (seen.x[:n], y[:n], seen.doubt[:n])
+        chosen, model = self._model((seen.x, y, seen.doubt), first, seen.running, half_ranked)
         x, feasible = seen.x[chosen], seen.feasible[chosen]
         mean, _ = model.predict(x)
         best_mean = float(mean[feasible].min()) if feasible.any() else None
         order = np.argsort(np.where(feasible, mean, np.inf), kind="stable")
         weight = (PRIOR_TRIALS / (len(y) + PRIOR_TRIALS)) ** 2
         score = Acquisition(model, best_mean, self._limits(seen), self.log_prior, weight)
-        begun = seen.begun
         return climb(
             score,
             self.columns,
@@ -69,7 +76,7 @@ class Search:
         if len(seen.failed):
             x = np.insert(seen.x, seen.failed_after, seen.failed, axis=0)  # in the order of their numbers
             y = np.insert(np.full(len(seen.x), -1.0), seen.failed_after, 1.0)
-            limits.append(Limit(self._model(x, y, seen.running, np.asarray)[1], 0.0))
+            limits.append(self._limit(x, y, seen.running))
         for missed in seen.violations.values():
             told = ~np.isnan(missed)
             y = missed[told]
@@ -77,29 +84,48 @@ class Search:
                 continue
             finite = y[np.isfinite(y)]
             most = max(float(np.abs(finite).max()) if len(finite) else 0.0, 1e-12)
-            y = np.clip(y, -most, most) / most
-            limits.append(Limit(self._model(seen.x[told], y, seen.running, np.asarray)[1], 0.0))
+            limits.append(self._limit(seen.x[told], np.clip(y, -most, most) / most, seen.running))
         return limits
 
-    def _model(
-        self, x: Array, y: Array, running: Array, transform: Callable[[Array], Array]
-    ) -> tuple[NDArray[np.intp], Model]:
-        """Of some of the rows x (n, d) and values y (n,), and which they are."""
-        chosen = choose_rows(x, y)
-        theta = self._theta(x, y, transform)
-        return chosen, condition(x[chosen], transform(y[chosen]), running, self.columns.is_choice, theta)
+    def _limit(self, x: Array, y: Array, running: Array) -> Limit:
+        """Of a quantity that is measured, y (n,) at x (n, d), and has to be 0 or less."""
+        n, sure = refitted_at(len(y)), np.zeros(len(y))
+        return Limit(self._model((x, y, sure), (x[:n], y[:n], sure[:n]), running, np.asarray)[1], 0.0)
 
-    def _theta(self, x: Array, y: Array, transform: Callable[[Array], Array]) -> Array:
-        """Fitted to the first rows, whose number grows in steps of a tenth: a fit costs more than a suggestion."""
-        n = refitted_at(len(y))
-        chosen = choose_rows(x[:n], y[:n])
-        x, y = x[chosen], transform(y[chosen])
-        key = hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
+    def _model(
+        self, seen: Told, first: Told, running: Array, transform: Callable[[Array], Array]
+    ) -> tuple[NDArray[np.intp], Model]:
+        """Of some of the rows that were seen, and which they are.
+
+        Its theta is fitted to the first rows, whose number grows in steps of a tenth, as they looked when there were no
+        more: a fit costs more than a suggestion.
+        """
+        x, y, doubt = seen
+        chosen = choose_rows(x, y)
+        shown, variance = _shown(y[chosen], doubt[chosen], transform)
+        return chosen, condition(
+            x[chosen], shown, variance, running, self.columns.is_choice, self._theta(first, transform)
+        )
+
+    def _theta(self, first: Told, transform: Callable[[Array], Array]) -> Array:
+        x, y, doubt = first
+        chosen = choose_rows(x, y)
+        x, (y, variance) = x[chosen], _shown(y[chosen], doubt[chosen], transform)
+        key = hashlib.blake2b(x.tobytes() + y.tobytes() + variance.tobytes(), digest_size=16).digest()
         if key not in self._fits:
             if len(self._fits) >= FITS:
                 self._fits.clear()
-            self._fits[key] = fit(x, y, self.columns.is_choice)
+            self._fits[key] = fit(x, y, variance, self.columns.is_choice)
         return self._fits[key]
+
+
+def _shown(y: Array, doubt: Array, transform: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """Values (n,) as the model sees them, and the variances that their standard deviations (n,) come to there."""
+    shown = transform(y)
+    if not doubt.any():
+        return shown, doubt
+    _, spread = better_half_line(y, shown)
+    return shown, np.minimum(doubt / spread, DOUBTFUL) ** 2 if spread > 0 else np.where(doubt > 0, DOUBTFUL**2, 0.0)
 
 
 def refitted_at(n: int) -> int:
