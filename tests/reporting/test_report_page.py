@@ -251,6 +251,20 @@ def test_a_session_leaves_the_page_and_report_json_has_its_numbers(folder):
     assert (folder / "report.html").read_text(encoding="utf-8") == left
 
 
+def test_a_session_analyses_its_study_once(tmp_path, monkeypatch):
+    (tmp_path / "report_job.py").write_text(TRAIN)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    made = []
+    real = session.build_report
+    monkeypatch.setattr("rltune.session.build_report", lambda *a, **k: made.append(real(*a, **k)) or made[-1])
+    monkeypatch.chdir(tmp_path)
+    result = session.run(config.load(tmp_path / "study.yaml"))
+    assert (result.folder.report).exists()
+    assert len(made) == 1
+    repr(result)
+    assert len(made) == 1, "what is asked of the result later is that of the page"
+
+
 def test_the_page_goes_where_it_is_asked_for(folder, tmp_path):
     left = (folder / "report.html").read_bytes()
     (folder / "report.html").unlink()

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from optuna.trial import TrialState
@@ -165,33 +166,48 @@ def _failing(name: str, parameter: Parameter, order: Sequence[Tried], cause: Cau
     if is_constant(parameter) or len(pairs) < FEWEST:
         return
     if isinstance(parameter, Categorical):
+        of = Counter(parameter.to_unit(value) for value, _ in pairs)
+        failed = Counter(parameter.to_unit(value) for value, has_failed in pairs if has_failed)
         for choice in parameter.choices:
-            inside = [failed for value, failed in pairs if parameter.to_unit(value) == parameter.to_unit(choice)]
-            elsewhere = [failed for value, failed in pairs if parameter.to_unit(value) != parameter.to_unit(choice)]
-            yield from _judged(name, cause, (None, choice), inside, elsewhere)
+            at = parameter.to_unit(choice)
+            if chance := _chance(failed[at], of[at], failed.total(), len(pairs)):
+                yield FailingPart(name, cause, None, choice, *chance)
         return
     if has_zero(parameter):
-        pairs = [(value, failed) for value, failed in pairs if value]
-    values = sorted({value for value, _ in pairs})
-    for lower, higher in itertools.pairwise(values):
-        above = [failed for value, failed in pairs if value >= higher]
-        below = [failed for value, failed in pairs if value <= lower]
-        bound = _on_grid(parameter, simplest(lower, higher, near_low=True))
-        yield from _judged(name, cause, (True, bound), above, below)
-        bound = _on_grid(parameter, simplest(lower, higher, near_low=False), up=True)
-        yield from _judged(name, cause, (False, bound), below, above)
+        pairs = [(value, has_failed) for value, has_failed in pairs if value]
+    pairs.sort()
+    n, total = len(pairs), sum(has_failed for _, has_failed in pairs)
+    failed_below = list(itertools.accumulate(has_failed for _, has_failed in pairs))
+    for below, ((lower, _), (higher, _)) in enumerate(itertools.pairwise(pairs), start=1):
+        if lower == higher:
+            continue
+        failures = failed_below[below - 1]
+        if chance := _chance(total - failures, n - below, total, n):
+            bound = _on_grid(parameter, simplest(lower, higher, near_low=True))
+            yield FailingPart(name, cause, True, bound, *chance)
+        if chance := _chance(failures, below, total, n):
+            bound = _on_grid(parameter, simplest(lower, higher, near_low=False), up=True)
+            yield FailingPart(name, cause, False, bound, *chance)
 
 
-def _judged(
-    name: str, cause: Cause, bound: tuple[bool | None, Scalar], inside: Sequence[bool], elsewhere: Sequence[bool]
-) -> Iterator[FailingPart]:
-    a, n, b, m = sum(inside), len(inside), sum(elsewhere), len(elsewhere)
+class _Chance(NamedTuple):
+    """The last fields of `FailingPart`."""
+
+    failed: int
+    n: int
+    failed_elsewhere: int
+    n_elsewhere: int
+    chance: float
+
+
+def _chance(a: int, n: int, failed: int, total: int) -> _Chance | None:
+    """Of `n` of `total` configurations `a` of all `failed` ones are in one part; None where that may be luck."""
+    b, m = failed - a, total - n
     if a < 3 or a < _MOSTLY * n or b > _RARELY * m or m < 5:
-        return
+        return None
     ways = sum(math.comb(n, i) * math.comb(m, a + b - i) for i in range(a, min(n, a + b) + 1))
     chance = ways / math.comb(n + m, a + b)
-    if chance < _UNLIKELY:
-        yield FailingPart(name, cause, *bound, a, n, b, m, chance)
+    return _Chance(a, n, b, m, chance) if chance < _UNLIKELY else None
 
 
 # --- the best at the edge of a range ---------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""How much each parameter matters, by two methods of Optuna that answer two questions.
+"""How much each parameter matters, by two methods that answer two questions; both rest on all trials.
 
 fANOVA (Hutter, Hoos and Leyton-Brown 2014, ICML): how much of the objective's variance over the whole search space
 each parameter explains alone, in a random forest. One terrible region can fill it. It needs every parameter in every
-trial, so conditional ones are left out.
+trial, so conditional ones are left out. The numbers are Optuna's; see `fanova`.
 
 PED-ANOVA (Watanabe, Bansal and Hutter 2023, IJCAI; Optuna's takes conditional parameters too): how far the best fifth
 of the configurations lies from where the others do. It sees the order of the results only, and is blind to how bad
@@ -12,6 +12,7 @@ few trials; fANOVA comes first where there are both.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import create_trial
 
+from rltune.analysis import fanova
 from rltune.analysis.metric import searched
 from rltune.objective import Direction, Objective
 from rltune.records import TrialRecord
@@ -32,6 +34,7 @@ from rltune.wording import listed
 
 if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
+    from sklearn.ensemble import RandomForestRegressor
 
 FEWEST_FANOVA = 10
 FEWEST_PED_ANOVA = 20
@@ -45,7 +48,7 @@ BEST_SHARE = 0.2
 """What PED-ANOVA sets apart from the rest."""
 
 _SEED = 0
-_TREES = 32  # of fANOVA, whose time grows with them: a few seconds for 500 trials of 20 parameters
+_TREES = 64
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,14 @@ def importance(records: Sequence[TrialRecord], objective: Objective, space: Sear
     if len({point.value for point in points}) < 2 and len(points) >= FEWEST_FANOVA:
         return Importance(len(points), None, None, None, ("every configuration has the same value",))
     always = {name: p for name, p in varying.items() if all(name in point.params for point in points)}
-    fanova, fit, fanova_notes = _fanova(points, always)
+    shares, fit, fanova_notes = _fanova(points, always)
     ped_anova, ped_notes = _ped_anova(points, varying, objective)
     left_out = [name for name in varying if name not in always]
-    if fanova is not None and left_out:
+    if shares is not None and left_out:
         fanova_notes += (f"fANOVA: leaves out {listed(left_out)}: not active in every trial",)
     return Importance(
         n_configurations=len(points),
-        fanova=fanova and _with_constants(fanova, parameters),
+        fanova=shares and _with_constants(shares, parameters),
         ped_anova=ped_anova and _with_constants(ped_anova, parameters),
         fit=fit,
         notes=(*fanova_notes, *ped_notes),
@@ -134,22 +137,21 @@ def _fanova(
     points: Sequence[_Point], parameters: Mapping[str, Parameter]
 ) -> tuple[dict[str, float] | None, float | None, tuple[str, ...]]:
     """Shares, the forest's fit, and notes. Numbers are taken to the unit interval: uniform there is the prior."""
-    from optuna.importance import FanovaImportanceEvaluator
-
     if len(points) < FEWEST_FANOVA:
         return None, None, (_too_few("fANOVA", FEWEST_FANOVA, len(points)),)
     if not parameters:
         return None, None, ("fANOVA: no parameter is active in every trial",)
-    fit = _fit(points, parameters)
+    forest = _forest(points, parameters)
+    fit = float(forest.oob_score_)
     if fit < LEAST_FIT:
         unseen = "the results of configurations that the forest has not seen"
         return None, fit, (f"fANOVA: the parameters do not predict {unseen} (R² {fit:.2f}), so its shares are noise",)
-    moved = [
-        _Point({n: _on_unit_scale(p, params[n]) for n, p in parameters.items()}, value) for params, value in points
-    ]
-    study = _study(moved, {n: _unit_scale(p) for n, p in parameters.items()})
-    shares, notes = _evaluate(FanovaImportanceEvaluator(n_trees=_TREES, seed=_SEED), study, list(parameters))
-    return shares, fit, tuple(f"fANOVA: {note}" for note in notes)
+    widths = [len(p.choices) if isinstance(p, Categorical) else 1 for p in parameters.values()]
+    ends = list(itertools.accumulate(widths))
+    raw = fanova.shares(forest, [range(end - width, end) for end, width in zip(ends, widths, strict=True)])
+    if not sum(raw) > 0:
+        return None, fit, ("fANOVA: no parameter makes a difference",)
+    return {name: share / sum(raw) for name, share in zip(parameters, raw, strict=True)}, fit, ()
 
 
 def _ped_anova(
@@ -179,22 +181,13 @@ def _too_few(method: str, fewest: int, n: int) -> str:
     return f"{method} needs {fewest} configurations with a value, and there {'is' if n == 1 else 'are'} {n}"
 
 
-def _on_unit_scale(parameter: Parameter, value: Any) -> Any:
-    return value if isinstance(parameter, Categorical) else parameter.to_unit(value)
-
-
-def _unit_scale(parameter: Parameter) -> BaseDistribution:
-    return parameter.distribution if isinstance(parameter, Categorical) else FloatDistribution(0.0, 1.0)
-
-
-def _fit(points: Sequence[_Point], parameters: Mapping[str, Parameter]) -> float:
-    """R² out of bag of a forest like fANOVA's, which keeps its own to itself (Breiman 2001, Machine Learning 45)."""
+def _forest(points: Sequence[_Point], parameters: Mapping[str, Parameter]) -> RandomForestRegressor:
+    """Like that of Optuna's fANOVA; its R² is out of bag (Breiman 2001, Machine Learning 45)."""
     from sklearn.ensemble import RandomForestRegressor
 
     rows = [[number for name in parameters for number in _encoded(parameters[name], p.params[name])] for p in points]
-    forest = RandomForestRegressor(n_estimators=64, max_depth=64, oob_score=True, random_state=_SEED)
-    forest.fit(rows, [point.value for point in points])
-    return float(forest.oob_score_)
+    forest = RandomForestRegressor(n_estimators=_TREES, max_depth=64, oob_score=True, random_state=_SEED)
+    return forest.fit(rows, [point.value for point in points])
 
 
 def _encoded(parameter: Parameter, value: Any) -> list[float]:
@@ -205,9 +198,7 @@ def _encoded(parameter: Parameter, value: Any) -> list[float]:
     return [parameter.to_unit(value)]
 
 
-def _study(
-    points: Sequence[_Point], scales: Mapping[str, BaseDistribution], direction: Direction = "minimize"
-) -> optuna.Study:
+def _study(points: Sequence[_Point], scales: Mapping[str, BaseDistribution], direction: Direction) -> optuna.Study:
     """The points as a study of Optuna's in memory."""
     with unannounced():
         study = optuna.create_study(direction=direction)

@@ -63,25 +63,29 @@ def surface(records: Sequence[TrialRecord], space: SearchSpace, shares: Mapping[
         return None
     points = np.array([[space.parameters[n].to_unit(r.params[n]) for n in (x, y)] for r in valued])
     values = np.array([r.value for r in valued], dtype=float)
-    best = min(_BANDWIDTHS, key=lambda h: _left_out_error(points, values, h))
+    apart = _squares(points, points)
+    best = min(_BANDWIDTHS, key=lambda h: _left_out_error(apart, values, h))
     centres = (np.arange(CELLS) + 0.5) / CELLS
     grid = np.array([[a, b] for b in centres for a in centres])
-    weights = _kernel(grid, points, best)
+    weights = _kernel(_squares(grid, points), best)
     total = weights.sum(axis=1)
     means = (weights @ values) / np.maximum(total, 1e-300)
     cells = [float(mean) if near >= _NEAR else None for mean, near in zip(means, total, strict=True)]
     return Surface(x, y, len(valued), best, tuple(tuple(cells[i : i + CELLS]) for i in range(0, len(cells), CELLS)))
 
 
-def _kernel(at: Points, points: Points, bandwidth: float) -> Points:
-    """Weights, one row for each place of `at`, one column for each of `points`."""
-    squares = ((at[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
-    return np.asarray(np.exp(-squares / (2 * bandwidth**2)))
+def _squares(at: Points, points: Points) -> Points:
+    """Squared distances, one row for each place of `at`, one column for each of `points`."""
+    return np.asarray(sum(np.subtract.outer(at[:, axis], points[:, axis]) ** 2 for axis in (0, 1)))
 
 
-def _left_out_error(points: Points, values: Points, bandwidth: float) -> float:
+def _kernel(squares: Points, bandwidth: float) -> Points:
+    return np.asarray(np.exp(squares * (-0.5 / bandwidth**2)))
+
+
+def _left_out_error(squares: Points, values: Points, bandwidth: float) -> float:
     """Mean squared error for each trial from all others; a trial without neighbours gets the mean of all."""
-    weights = _kernel(points, points, bandwidth)
+    weights = _kernel(squares, bandwidth)
     np.fill_diagonal(weights, 0.0)
     prior = 1e-3  # a little of the overall mean, so that lonely trials count against narrow kernels
     predicted = (weights @ values + prior * values.mean()) / (weights.sum(axis=1) + prior)

@@ -119,21 +119,26 @@ def schedule_rows(
 def trials_csv(records: Sequence[TrialRecord], parameters: Sequence[str], objectives: Sequence[Objective]) -> str:
     """One row a trial, by number; an inactive parameter and a missing value are empty."""
     text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(trials_table(records, parameters, objectives))
+    return text.getvalue()
+
+
+def trials_table(
+    records: Sequence[TrialRecord], parameters: Sequence[str], objectives: Sequence[Objective]
+) -> Iterator[list[Any]]:
+    """The names of the columns, then one row a trial, by number; None for an inactive parameter and a missing value."""
     facts = ["number", "purpose", "state", "cause", "stopped_by", "feasible", "seed", "seconds", "retry_of"]
     facts += ["parent", "parent_step"]
     metrics = sorted({name for r in records for name in r.metrics} - {o.metric for o in objectives})
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*facts, *(o.metric for o in objectives), *parameters, *metrics])
+    yield [*facts, *(o.metric for o in objectives), *parameters, *metrics]
     for record in records:
         row = record.to_json()
-        values = record.values or [None] * len(objectives)
-        writer.writerow(
-            [row[fact] for fact in facts]
-            + list(values)
-            + [record.params.get(name) for name in parameters]
-            + [record.metrics.get(name) for name in metrics]
-        )
-    return text.getvalue()
+        yield [
+            *(row[fact] for fact in facts),
+            *(record.values or [None] * len(objectives)),
+            *(record.params.get(name) for name in parameters),
+            *(record.metrics.get(name) for name in metrics),
+        ]
 
 
 def ledger_tsv(

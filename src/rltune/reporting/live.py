@@ -37,11 +37,11 @@ class LivePage:
 
         return changed
 
-    def write(self) -> None:
-        """A new page, now."""
+    def write(self, report: Callable[[], Report] | None = None) -> None:
+        """A new page, now; of a report that somebody else wants too, where one is given."""
         begun = self._clock()
         try:
-            write_atomic(self._path, page(self._report()))
+            write_atomic(self._path, page((report or self._report)()))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, the study is worth more
             if not self._told:
                 self._told = True

@@ -146,11 +146,13 @@ class Report:
 
 def _plain(value: Any) -> Any:
     """A result as mappings, lists and scalars."""
+    if value is None or isinstance(value, str | int):  # most are; what is below takes ten times as long
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [_plain(each) for each in value]
     if hasattr(value, "__dataclass_fields__"):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}

@@ -108,6 +108,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def roughly(seconds: float) -> str:
+    """Of what is a guess, and of what would else change with every look: `20 s`, `3 min`, `2 h 10 min`, `2 d 4 h`."""
+    for grain, below in ((10, 60), (60, 3600), (600, 86400), (3600, math.inf)):
+        rounded = max(grain, math.ceil(seconds / grain - 1e-9) * grain)
+        if rounded < below:
+            break
+    return duration(rounded)
+
+
 def count(n: int, noun: str) -> str:
     """`1 trial`, `12 trials`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -8,7 +8,10 @@ from typing import Any
 
 from rltune import config as cfg
 from rltune.analysis.pareto import Pareto
+from rltune.cli.views.curves import Curves
+from rltune.cli.views.pace import Outlook
 from rltune.cli.views.snapshot import Snapshot
+from rltune.cli.views.status import Sight
 from rltune.config.build import command_line_in
 from rltune.errors import RltuneError
 from rltune.records import TrialRecord, schedule
@@ -19,14 +22,14 @@ from rltune.space import SearchSpace
 
 def result_json(result: Result, exit_code: int) -> dict[str, Any]:
     """The end of a session."""
-    folder = result.folder
+    folder, snapshot = result.folder, Snapshot.of(result)
     return {
         "name": result.config.name,
         "folder": str(folder.path),
         "exit_code": int(exit_code),
         "stopped": result.stopped,
         "halted": result.halted,
-        **_state(Snapshot.of(result)),
+        **_state(snapshot, Outlook.of(snapshot, Curves(folder, snapshot.objective.metric))),
         "best": None if result.best is None else trial_json(result, result.best),
         "verdict": _verdict(result),
         "files": {
@@ -37,20 +40,22 @@ def result_json(result: Result, exit_code: int) -> dict[str, Any]:
     }
 
 
-def snapshot_json(snapshot: Snapshot, holder: Mapping[str, Any] | None) -> dict[str, Any]:
+def snapshot_json(sight: Sight) -> dict[str, Any]:
     """A study as it stands; `running_in` is the process that runs it."""
+    snapshot, outlook, holder = sight
     best = snapshot.best
     running = []
     for record in snapshot.running:
-        latest = snapshot.latest(record)
+        curve = outlook.curves[record.number]
         row = {"number": record.number, "purpose": record.purpose.value, "seconds": record.seconds}
-        value = None if latest is None or not math.isfinite(latest.value) else latest.value
-        running.append(row | {"step": latest and latest.step, "value": value})
+        value = curve.values[-1] if curve.values and math.isfinite(curve.values[-1]) else None
+        row |= {"step": curve.step, "value": value, "remaining_seconds": outlook.left.get(record.number)}
+        running.append(row | {"silent_seconds": outlook.silent.get(record.number)})
     return {
         "name": snapshot.name,
         "folder": str(snapshot.folder.path),
         "running_in": None if holder is None else dict(holder),
-        **_state(snapshot),
+        **_state(snapshot, outlook),
         "running": running,
         "best": None if best is None else best.to_json(),
     }
@@ -82,7 +87,9 @@ def _verdict(result: Result) -> dict[str, Any] | None:
     return None if result.verdict is None else verdict_json(result.verdict, result.objectives[0])
 
 
-def _state(snapshot: Snapshot) -> dict[str, Any]:
+def _state(snapshot: Snapshot, outlook: Outlook) -> dict[str, Any]:
+    best = snapshot.bests[0] if snapshot.bests else None
+    budget = snapshot.budget
     return {
         "objectives": [{"metric": o.metric, "direction": o.direction} for o in snapshot.objectives],
         "phase": snapshot.phase or None,
@@ -92,7 +99,9 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         "failures": snapshot.failures,
         "seconds": snapshot.elapsed_seconds,
         "timeout_seconds": snapshot.timeout_seconds,
-        "remaining_seconds": snapshot.remaining_seconds,
+        "remaining_seconds": outlook.study,
+        "budget": budget and {"unit": budget.unit, "amount": budget.amount, "spent": budget.spent(snapshot.records)},
+        "noise_sd": best and best.sd,
     }
 
 

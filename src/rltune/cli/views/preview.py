@@ -15,6 +15,7 @@ from rich.text import Text
 
 from rltune import config as cfg
 from rltune.analysis.advice import Advice, before
+from rltune.cli.views.choices import why
 from rltune.cli.views.console import verbatim
 from rltune.cli.views.progress import plan_in_words
 from rltune.config.build import Parts
@@ -230,11 +231,16 @@ def _facts(parts: Parts) -> Iterator[tuple[str, str]]:
         yield ("objective" if i == 0 else ""), f"{objective.direction} {objective.metric}"
     for i, constraint in enumerate(parts.plan.constraints):
         yield ("feasible" if i == 0 else ""), _constraint(constraint)
-    yield "algorithm", _named(config.algorithm)
-    if config.pruner.name != "none":
-        yield "pruner", _named(config.pruner)
+    reasons = why(parts)
+    for label, part in (("algorithm", config.algorithm), ("pruner", config.pruner)):
+        if label in reasons:
+            yield label, f"{_named(part)}: {reasons[label]}"
+        elif part.name != "none":
+            yield label, _named(part)
     if config.guards:
         yield "guards", ", ".join(map(_guard, config.guards, parts.guards))
+    if config.trackers:
+        yield "trackers", ", ".join(map(_named, config.trackers))
     if config.evaluation.cross_validation:
         yield "folds", _folds(config.evaluation.n_folds, config.evaluation.cross_validation)
     yield "plan", plan_in_words(parts)

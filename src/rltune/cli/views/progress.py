@@ -10,16 +10,20 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from optuna.trial import TrialState
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from rltune import records as rec
 from rltune.analysis.selection import ranked
 from rltune.cli.views.block import block, noise_in_words, phases
+from rltune.cli.views.choices import why
 from rltune.cli.views.console import print_all
+from rltune.cli.views.curves import Curves
+from rltune.cli.views.pace import Outlook
 from rltune.cli.views.snapshot import Snapshot
 from rltune.config.build import Parts
+from rltune.config.plan import full_run_of
 from rltune.evaluation.folds import FoldEnd, Folding
 from rltune.folder import StudyDir
 from rltune.objective import Objective
@@ -28,7 +32,7 @@ from rltune.reporting import wording as w
 from rltune.tuner import Tuner
 from rltune.types import Cause, Idle, Purpose
 
-_REDRAWS_PER_SECOND = 4.0
+_REDRAWS_PER_SECOND = 2.0
 
 
 class Progress(AbstractContextManager["Progress"], Protocol):
@@ -58,7 +62,7 @@ def progress(console: Console, folder: StudyDir) -> Progress:
 
 def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
     """What is said before the first trial of a session."""
-    snapshot = replace(of_tuner(tuner, parts.config.name, folder), records=rec.load(tuner.study))  # with what waits
+    snapshot = replace(of_tuner(tuner, parts, folder), records=rec.load(tuner.study))  # with what waits
     waiting = snapshot.in_state(TrialState.WAITING)
     lines = [Text.assemble((parts.config.name, "bold"), ("  in ", "dim"), str(folder.path))]
     if not rec.own(snapshot.records):
@@ -66,6 +70,8 @@ def beginning(tuner: Tuner, parts: Parts, folder: StudyDir) -> list[Text]:
         at_once = f", {executor.n_workers} at a time" if executor.n_workers > 1 else ""
         at_once = ", as many at a time as the cluster holds" if executor.fills_a_cluster else at_once
         lines.append(Text(plan_in_words(parts) + at_once))
+        given = {"algorithm": parts.config.algorithm, "pruner": parts.config.pruner}
+        lines += [Text(f"{label} {given[label].name}: {reason}", "dim") for label, reason in why(parts).items()]
     elif not waiting and tuner.plan.next(tuner.records) is Idle.DONE:
         lines.append(Text(f"finished already: {w.count(snapshot.n_done, 'trial')}, nothing is left to run"))
     else:
@@ -84,15 +90,19 @@ def plan_in_words(parts: Parts) -> str:
     return (f"{words} = {total}" if len(planned) > 1 else total) + bound
 
 
-def of_tuner(tuner: Tuner, name: str, folder: StudyDir) -> Snapshot:
+def of_tuner(tuner: Tuner, parts: Parts, folder: StudyDir) -> Snapshot:
+    config = parts.config
     return Snapshot(
-        name=name,
+        name=config.name,
         folder=folder,
         objectives=tuner.plan.objectives,
         plan=tuner.plan.to_json(),
         records=tuner.records,
         elapsed_seconds=tuner.elapsed_seconds,
         timeout_seconds=tuner.timeout_seconds,
+        budget=parts.plan.budget,
+        full_run=full_run_of(config),
+        workers=None if config.executor.fills_a_cluster else config.executor.n_workers,
     )
 
 
@@ -103,6 +113,7 @@ class _Lines:
         self._console = console
         self._folder = folder
         self._tuner: Tuner | None = None
+        self._parts: Parts | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +122,7 @@ class _Lines:
         pass
 
     def opened(self, tuner: Tuner, parts: Parts) -> None:
-        self._tuner = tuner
+        self._tuner, self._parts = tuner, parts
         for line in beginning(tuner, parts, self._folder):
             print_all(self._console, line)
 
@@ -125,7 +136,8 @@ class _Lines:
     def _audit(self, record: TrialRecord) -> None:
         """Once the baseline has ended: what is not worth spending the rest for is best known now."""
         assert self._tuner is not None
-        snapshot = of_tuner(self._tuner, "", self._folder)
+        assert self._parts is not None
+        snapshot = of_tuner(self._tuner, self._parts, self._folder)
         over = snapshot.phases and snapshot.phases[0].done == snapshot.phases[0].planned
         if record.purpose is Purpose.BASELINE and over and (found := snapshot.audit) is not None:
             self._console.print(Text(f"noise {noise_in_words(found)}", "yellow"), soft_wrap=True)
@@ -166,9 +178,21 @@ class _Block:
             print_all(self._console, line)
         self._console.print()
 
+        curves, failed = Curves(self._folder, tuner.plan.objectives[0].metric), Text()
+
         def draw() -> RenderableType:
-            room = max(1, self._console.height - 12)
-            return block(of_tuner(tuner, parts.config.name, self._folder), max_running=room, note=self._note)
+            nonlocal failed
+            notes = [] if self._note is None else [self._note]
+            if failed:
+                return Group(failed, *notes)
+            try:
+                snapshot = of_tuner(tuner, parts, self._folder)
+                outlook = Outlook.of(snapshot, curves)
+                width, height = self._console.width, self._console.height - 1
+                return block(snapshot, outlook, width=width, height=height, notes=notes)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a view, the study is worth more
+                failed = Text(f"the view of the study has failed ({error!r}); the study goes on", "yellow")
+                return Group(failed, *notes)
 
         self._live = Live(
             console=self._console,

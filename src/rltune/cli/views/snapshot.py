@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import stdev
 from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 
+from rltune.analysis.metric import by_metric
+from rltune.analysis.pareto import front
 from rltune.analysis.selection import Runs, ranked
+from rltune.config.plan import budget_of, full_run_of
 from rltune.folder import StudyDir
 from rltune.objective import Objective
 from rltune.protocol.audit import Audit, audit
+from rltune.protocol.budget import Budget, FullRun
 from rltune.protocol.decision import Finals
+from rltune.protocol.finals import claim_seeds
 from rltune.records import TrialRecord, busy_seconds, effective, own
+from rltune.reporting.build import ONE_TRIAL
 from rltune.session import Result
 from rltune.types import Cause, Purpose
-
-_TAIL_BYTES = 4096
 
 STATES = {
     TrialState.WAITING: "waiting",
@@ -34,6 +39,8 @@ STATES = {
 
 INTERRUPTED = "interrupted"
 """What a trial is called that was stopped with its study; its configuration is asked again."""
+
+_ORDER = (Purpose.BASELINE, Purpose.SEARCH, Purpose.FINAL, Purpose.CLAIM)
 
 
 class Phase(NamedTuple):
@@ -49,11 +56,17 @@ class Phase(NamedTuple):
     planned: int
 
 
-class Latest(NamedTuple):
-    """The last measurement of a running trial that has the objective in it."""
+class Best(NamedTuple):
+    """The best trial by one objective, and how much chance moves a value like its own.
 
-    step: int
+    Attributes:
+        sd: Of the default from seed to seed; None where it is not known.
+    """
+
+    objective: Objective
+    record: TrialRecord
     value: float
+    sd: float | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,9 @@ class Snapshot:
         records: Every trial.
         elapsed_seconds: Wall time of all sessions.
         timeout_seconds: What it may be at most.
+        budget: What else it may spend.
+        full_run: What a trial is that trains to its end.
+        workers: How many trials run at once; None for as many as a cluster holds.
     """
 
     name: str
@@ -74,6 +90,9 @@ class Snapshot:
     records: Sequence[TrialRecord]
     elapsed_seconds: float
     timeout_seconds: float | None = None
+    budget: Budget | None = None
+    full_run: FullRun = ONE_TRIAL
+    workers: int | None = 1
 
     @classmethod
     def of(cls, result: Result, *, running: bool = False) -> Snapshot:
@@ -94,19 +113,36 @@ class Snapshot:
             records=result.records,
             elapsed_seconds=busy_seconds(records),
             timeout_seconds=config.timeout_hours and config.timeout_hours * 3600,
+            budget=budget_of(config),
+            full_run=full_run_of(config),
+            workers=None if config.executor.fills_a_cluster else config.executor.n_workers,
         )
 
     @property
     def objective(self) -> Objective:
         return self.objectives[0]
 
-    @property
+    @cached_property
     def phases(self) -> list[Phase]:
-        """Those of the plan, and any other that has trials; a plan that ended early has no more than was run."""
-        done = Counter(r.purpose for r in effective(self.records) if r.state.is_finished() and not _cut_short(r))
-        planned = {} if self.plan.get("finished") else self.plan.get("phases", {})
-        phases = [Phase(p, done[p], max(planned.get(p.value, 0), done[p])) for p in Purpose if p is not Purpose.EARLIER]
+        """Those of the plan, and any other that has trials; one that is over has no more than was run."""
+        ours = [r for r in effective(self.records) if r.purpose in _ORDER]
+        begun = Counter(r.purpose for r in ours)
+        done = Counter(r.purpose for r in ours if r.state.is_finished() and not _cut_short(r))
+        last = max((_ORDER.index(purpose) for purpose in begun), default=0)
+        is_over = len(_ORDER) if self.plan.get("finished") else last
+        planned = {p: self.plan.get("phases", {}).get(p.value, 0) for p in _ORDER}
+        planned |= {purpose: begun[purpose] for purpose in _ORDER[:is_over]}
+        if begun[Purpose.CLAIM] and not self.plan.get("finished"):
+            planned[Purpose.CLAIM] = self._claims(begun[Purpose.FINAL])
+        phases = [Phase(p, done[p], max(planned[p], done[p])) for p in _ORDER]
         return [phase for phase in phases if phase.planned]
+
+    def _claims(self, n_finals: int) -> int:
+        """How many there are to be: it takes over what the finals have left."""
+        finals = self._finals
+        if finals is None:
+            return 0
+        return 2 * claim_seeds(finals.n_runs + finals.n_claims - n_finals, finals.rules)
 
     @property
     def n_done(self) -> int:
@@ -118,8 +154,12 @@ class Snapshot:
 
     @property
     def phase(self) -> str:
-        """Which phase it is in; empty where all is done."""
-        return next((phase.purpose.value for phase in self.phases if phase.done < phase.planned), "")
+        """Which phase it is in: the last that has begun, or what comes after it; empty where all is done."""
+        begun = {r.purpose for r in self.records if r.state is not TrialState.WAITING}
+        names = [phase.purpose for phase in self.phases]
+        last = max((i for i, name in enumerate(names) if name in begun), default=0)
+        order = (*self.phases[last:], *self.phases[:last])
+        return next((phase.purpose.value for phase in order if phase.done < phase.planned), "")
 
     def in_state(self, state: TrialState) -> list[TrialRecord]:
         return [r for r in self.records if r.state is state]
@@ -140,10 +180,35 @@ class Snapshot:
         failed = [r for r in effective(self.records) if r.state is TrialState.FAIL and not _cut_short(r)]
         return dict(Counter((r.cause or Cause.LOST).value for r in failed))
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord | None:
-        """The best feasible trial of this study, by one run."""
-        return next((r for r in ranked(own(self.records), self.objective) if r.feasible), None)
+        """The best feasible trial of this study, by one run; of several objectives by the first."""
+        return self.bests[0].record if self.bests else None
+
+    @cached_property
+    def bests(self) -> list[Best]:
+        """By each objective; empty while no trial is feasible."""
+        found = []
+        for objective in self.objectives:
+            records = by_metric(own(self.records), self.objectives, objective.metric).records
+            best = next((r for r in ranked(records, objective) if r.feasible), None)
+            if best is not None and best.value is not None:
+                record = next(r for r in self.records if r.number == best.number)
+                found.append(Best(objective, record, best.value, self._noise(records, objective)))
+        return found
+
+    def _noise(self, records: Sequence[TrialRecord], objective: Objective) -> float | None:
+        """From seed to seed: as the noise audit has it where there is one."""
+        if objective is self.objective and self.audit is not None:
+            return self.audit.spread.sd
+        values = [r.value for r in effective(records) if r.purpose is Purpose.BASELINE and r.feasible]
+        known = [v for v in values if v is not None]
+        return stdev(known) if len(known) > 1 else None
+
+    @cached_property
+    def n_front(self) -> int:
+        """Of several objectives: how many feasible trials no other dominates."""
+        return len(front(own(self.records), self.objectives))
 
     @property
     def earlier(self) -> list[TrialRecord]:
@@ -152,50 +217,33 @@ class Snapshot:
 
     @property
     def baseline(self) -> Runs | None:
-        """The first runs of the default."""
-        runs = [r for r in effective(self.records) if r.purpose is Purpose.BASELINE and r.state.is_finished()]
-        values = tuple(r.value for r in runs if r.feasible and r.value is not None)
-        return Runs(runs[0].params, values, len(runs) - len(values)) if values else None
+        """The first runs of the default, by the first objective."""
+        return self.baselines[0] if self.baselines else None
 
     @property
+    def baselines(self) -> list[Runs]:
+        """The same by each objective; empty before one has a value."""
+        runs = [r for r in effective(self.records) if r.purpose is Purpose.BASELINE and r.state.is_finished()]
+        valued = [r.values for r in runs if r.feasible and r.values]
+        columns = zip(*valued, strict=True)
+        return [Runs(runs[0].params, column, len(runs) - len(valued)) for column in columns]
+
+    @cached_property
     def audit(self) -> Audit | None:
         """How large a gain the noise leaves to be seen; None before the baseline has ended."""
-        row = self.plan.get("finals")
-        finals = Finals.from_json(row) if isinstance(row, Mapping) else None
-        return audit(self.records, self.objective, self.plan.get("default"), finals, self.plan.get("wished_gain"))
+        return audit(self.records, self.objective, self.plan.get("default"), self._finals, self.plan.get("wished_gain"))
 
     @property
-    def remaining_seconds(self) -> float | None:
-        """How long the rest will take, if trials go on as they went; None before two have ended."""
-        if self.n_done < 2 or self.n_done >= self.n_planned:
-            return None
-        left = self.elapsed_seconds / self.n_done * (self.n_planned - self.n_done)
-        return (
-            left if self.timeout_seconds is None else max(0.0, min(left, self.timeout_seconds - self.elapsed_seconds))
-        )
+    def _finals(self) -> Finals | None:
+        row = self.plan.get("finals")
+        return Finals.from_json(row) if isinstance(row, Mapping) else None
 
-    def latest(self, record: TrialRecord) -> Latest | None:
-        """What a running trial measured last; reads only the end of its file."""
-        return last_measurement(self.folder, record.number, self.objective.metric)
+    @property
+    def n_folds(self) -> int | None:
+        """Of a cross-validated trial, over all repeats; its measurements are then folds."""
+        folds: int | None = self.plan.get("folds")
+        return folds
 
 
 def _cut_short(record: TrialRecord) -> bool:
     return record.cause is Cause.INTERRUPTED
-
-
-def last_measurement(folder: StudyDir, number: int, metric: str) -> Latest | None:
-    """From the end of a trial's metrics; None where there is nothing to read."""
-    try:
-        with folder.trial(number).metrics.open("rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - _TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            row = json.loads(line)
-            return Latest(int(row["step"]), float(row[metric]))
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short, or about other metrics
-    return None
