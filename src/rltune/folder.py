@@ -170,6 +170,10 @@ class StudyDir:
         """What Ray has to say in the driver."""
         return self.path / "ray.log"
 
+    def tracker(self, name: str) -> Path:
+        """What a tracker has got of the study; its log is beside it."""
+        return self.path / "trackers" / f"{name}.json"
+
     @property
     def verdict(self) -> Path:
         return self.path / "verdict.json"

@@ -30,6 +30,7 @@ _ZEROS = "zeros"  # parameters that are 0 where their range in the study cannot 
 _SOURCE = "source"
 _PLAN = "plan"  # of the study, as the next; the others are of a trial
 _WARM_START = "warm_start"
+_COMMITS = "commits"
 
 RACE = "race"
 """What has stopped a cross-validated trial that could no longer become the best."""
@@ -73,6 +74,21 @@ class ShadowStop:
     seconds: float
     cause: Cause
     message: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The state of the code that a study was run from.
+
+    Attributes:
+        commit: Git's name of it, in full.
+        modified: Whether files that Git tracks differed from it.
+        from_trial: The first trial that a session began there could run.
+    """
+
+    commit: str
+    modified: bool
+    from_trial: int = 0
 
 
 @dataclass(frozen=True)
@@ -282,6 +298,20 @@ def write_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
 def read_plan(study: optuna.Study) -> dict[str, Any]:
     """What `write_plan` wrote; empty for a study that rltune did not make."""
     return dict(study.user_attrs.get(_PLAN, {}))
+
+
+def add_commit(study: optuna.Study, commit: str, *, modified: bool) -> None:
+    """What the code is at when a session begins; nothing is written where the session before had the same."""
+    known = read_commits(study)
+    if known and (known[-1].commit, known[-1].modified) == (commit, modified):
+        return
+    now = Commit(commit, modified, len(study.get_trials(deepcopy=False)))
+    study.set_user_attr(_COMMITS, [asdict(each) for each in (*known, now)])
+
+
+def read_commits(study: optuna.Study) -> tuple[Commit, ...]:
+    """In the order of the sessions; empty for a study that was not in a repository of Git."""
+    return tuple(Commit(**row) for row in study.user_attrs.get(_COMMITS, ()))
 
 
 def add_earlier(

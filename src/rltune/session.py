@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -19,29 +20,36 @@ from rltune import records as rec
 from rltune.analysis.pareto import Pareto, pareto
 from rltune.config.build import Parts, build
 from rltune.config.plan import full_run_of
-from rltune.errors import FolderError, InputError, StudyFileError
+from rltune.errors import FolderError, InputError, RltuneError, StudyFileError
 from rltune.evaluation.folds import FoldEnd
 from rltune.folder import StudyDir, write_atomic
 from rltune.objective import Objective
 from rltune.protocol.decision import Finals, Verdict, recommended, verdict
 from rltune.records import TrialRecord
 from rltune.reporting.build import build_report
-from rltune.reporting.files import write_results
+from rltune.reporting.figures import figure
+from rltune.reporting.files import trials_table, write_results
 from rltune.reporting.live import LivePage
 from rltune.reporting.model import Report
-from rltune.reporting.provenance import provenance
+from rltune.reporting.notebook import summary_html, summary_text
+from rltune.reporting.provenance import head_of, provenance
 from rltune.space import SearchSpace
 from rltune.storage import open_study, storage_errors, storage_failed
+from rltune.trackers import Trackers
 from rltune.trainers.registry import command_line
 from rltune.tuner import Tuner
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
 
 DONE = 0
 NOTHING_FEASIBLE = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """A study as it stands: after a session of it, or read from its folder.
+    """A study as it stands: after a session of it, or read from its folder. A notebook shows it as a summary.
 
     Attributes:
         folder: The study's.
@@ -113,8 +121,51 @@ class Result:
             metric=metric,
             plan=self.plan,
             full_run=full_run_of(self.config),
-            origin=provenance(self.folder),
+            origin=provenance(self.folder, rec.read_commits(self.study)),
         )
+
+    def figure(self, name: str, metric: str | None = None) -> Figure:
+        """One of the report's figures, as a Plotly figure; needs `pip install 'rltune[notebook]'`.
+
+        Args:
+            name: `history`, `curves`, `importance`, `slices`, `parallel`, `contour`, `pareto`, `timeline` or `verdict`.
+            metric: The objective to look at; None for the first.
+
+        Raises:
+            InputError: There is no such figure, or no objective has that metric.
+            RltuneError: Plotly is not installed.
+        """
+        return figure(self._report if metric is None else self.report(metric), name)
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """Every trial as a row by its number, with the columns of trials.csv; needs `pip install 'rltune[notebook]'`.
+
+        Raises:
+            RltuneError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise RltuneError("a data frame is made by pandas: pip install 'rltune[notebook]'") from error
+        head, *rows = trials_table(self.records, list(self.space.parameters), self.objectives)
+        return pd.DataFrame(rows, columns=head).set_index("number")
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{summary_text(self._report)}>"
+        except RltuneError:
+            return f"<study in {self.folder.path}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            return summary_html(self._report, self.folder.report)
+        except RltuneError as error:
+            return f"<pre>{escape(str(error))}</pre>"
+
+    @cached_property
+    def _report(self) -> Report:
+        """Made once: importance takes seconds where there are many trials, and these do not change."""
+        return self.report()
 
 
 def read(path: Path) -> Result:
@@ -207,23 +258,37 @@ def run(
                 _refuse_changes(kept, folder)
             tuner = parts.open_tuner(folder)
             write_atomic(folder.study_file, kept.to_yaml())
+            if (head := head_of(config.base)) is not None:
+                rec.add_commit(tuner.study, head.commit, modified=head.modified)
             page = LivePage(folder.report, lambda: _result(folder, config, tuner.study).report())
-            tuner.on_change, tuner.on_fold = page.after(on_change), on_fold
-            on_open(tuner, parts)
-            parts.executor.run(tuner, parts.trainer, stopping)
-            tuner.close()
-            result = _result(folder, config, tuner.study, halted=tuner.halted, stopped=stopping())
-            write_results(
+            trackers = Trackers(
+                [(given.name, given.options) for given in config.trackers],
                 folder,
-                parts.space,
-                parts.plan.objectives,
-                records=result.records,
-                best=result.best,
-                verdict=result.verdict,
-                to_config=parts.trainer.config,
-                to_overrides=partial(command_line, parts.trainer),
+                storage=config.storage,
+                study=config.name,
+                objectives=parts.plan.objectives,
+                parameters=parts.space.parameters,
+                base=config.base,
             )
-            page.write()
+            tuner.on_change, tuner.on_fold = trackers.after(page.after(on_change)), on_fold
+            on_open(tuner, parts)
+            with trackers:
+                parts.executor.run(tuner, parts.trainer, stopping)
+                tuner.close()
+                result = _result(folder, config, tuner.study, halted=tuner.halted, stopped=stopping())
+                write_results(
+                    folder,
+                    parts.space,
+                    parts.plan.objectives,
+                    records=result.records,
+                    best=result.best,
+                    verdict=result.verdict,
+                    to_config=parts.trainer.config,
+                    to_overrides=partial(command_line, parts.trainer),
+                )
+                page.write(lambda: result._report)
+                if result.stopped:
+                    trackers.hurry()
             return result
     except storage_errors() as error:
         raise storage_failed(error, config.storage, folder) from error

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis.study_records import trial
+from rltune.analysis import fanova
 from rltune.analysis.importance import importance
 from rltune.objective import Objective
 from rltune.records import RACE
@@ -60,6 +62,33 @@ def test_a_log_parameter_counts_on_its_own_scale():
     """Below 1e-3 everything is bad, which is half of the log scale and a hundredth of the linear one."""
     found = importance(draws(80, lambda p: float(p["lr"] < 1e-3) + 0.2 * (p["kind"] == "b")), DOWN, SPACE)
     assert found.fanova["lr"] > 0.7
+
+
+@pytest.mark.parametrize("choices", [1, 4])
+def test_fanova_is_optunas_own_from_the_same_forest(choices):
+    """Of numbers, and of a choice in so many columns, one of which is 1."""
+    from optuna.importance._fanova._fanova import _Fanova
+
+    rng = np.random.default_rng(2)
+    numbers, choice = rng.random((80, 3)), rng.integers(0, choices, 80)
+    given = np.hstack([numbers[:, :1], np.eye(choices)[choice], numbers[:, 1:]])
+    values = numbers[:, 0] ** 2 + 0.3 * choice + 0.2 * numbers[:, 1] * (choice == 0) + 0.05 * rng.normal(size=80)
+    columns = [[0], [*range(1, 1 + choices)], [1 + choices], [2 + choices]]
+    theirs = _Fanova(n_trees=8, max_depth=64, min_samples_split=2, min_samples_leaf=1, seed=0)
+    theirs.fit(given, values, np.array([[0.0, 1.0]] * given.shape[1]), [np.array(each) for each in columns])
+    expected = [theirs.get_importance(i)[0] for i in range(len(columns))]
+    assert fanova.shares(theirs._forest, columns) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_importance_rests_on_a_thousand_trials_within_seconds():
+    space = SearchSpace.from_mapping({f"x{i}": ("float", 0.0, 1.0) for i in range(10)})
+    records = draws(1000, lambda p: p["x0"] ** 2 + 0.1 * p["x1"], space)
+    importance(records[:50], DOWN, space)  # loads what it needs
+    begin = time.process_time()
+    found = importance(records, DOWN, space)
+    assert time.process_time() - begin < 5.0, "it is 1 s; by Optuna's evaluator 15 s"
+    assert found.n_configurations == 1000
+    assert max(found.fanova, key=found.fanova.get) == "x0"
 
 
 def test_the_same_records_give_the_same_to_the_last_bit():

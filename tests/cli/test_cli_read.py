@@ -208,17 +208,6 @@ def test_a_folder_without_a_journal_says_so(rltune, study):
     assert "there is no journal.log in it" in done.err
 
 
-def test_a_running_trial_with_a_strange_metrics_file(rltune, study):
-    from rltune.cli.views.snapshot import last_measurement
-    from rltune.folder import StudyDir
-
-    file = study / "trials" / "0000" / "metrics.jsonl"
-    file.write_text('{"step": 4, "score": 0.25}\n[1]\n{"step": 5, "other": 1}\n{"step": 6, "sco')
-    assert last_measurement(StudyDir(study), 0, "score") == (4, 0.25)
-    assert last_measurement(StudyDir(study), 77, "score") is None
-    assert rltune("show", "0").code == 0
-
-
 def test_a_study_whose_process_died(rltune, study):
     from rltune import session
 

@@ -17,7 +17,14 @@ import pytest
 from ruamel.yaml import YAML
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS / "index.md", DOCS / "study_file.md", DOCS / "cli.md", *sorted((DOCS / "guide").glob("*.md"))]
+PAGES = [
+    DOCS / "index.md",
+    DOCS / "study_file.md",
+    DOCS / "cli.md",
+    DOCS / "trackers.md",
+    DOCS / "notebook.md",
+    *sorted((DOCS / "guide").glob("*.md")),
+]
 SECONDS = 120  # for one command
 
 

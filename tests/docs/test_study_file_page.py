@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from rltune.config.dump import plain
 from rltune.config.evaluation import CrossValidationConfig, EvaluationConfig, RangeConfig
 from rltune.config.executor import ExecutorConfig
-from rltune.config.named import AlgorithmConfig, GuardConfig, Named, PrunerConfig
+from rltune.config.named import AlgorithmConfig, GuardConfig, Named, PrunerConfig, TrackerConfig
 from rltune.config.schema import ProtocolConfig, StudyConfig
 from rltune.config.section import Section
 from rltune.config.trainer import MetricsConfig, NemoRlConfig, TrainerConfig
@@ -24,6 +24,7 @@ from rltune.pruners.registry import PRUNERS
 from rltune.registry import parameters_of
 from rltune.samplers import SAMPLERS
 from rltune.space import Categorical, Float, Int
+from rltune.trackers import TRACKERS
 from rltune.trainers.placeholders import BUILT_IN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "study_file.md").read_text(encoding="utf-8")
@@ -42,6 +43,7 @@ PARTS = {
     "algorithm": (SAMPLERS, {"space", "seed", "n_objectives"}, {"bayesian"}),
     "pruner": (PRUNERS, set(), set()),
     "guards": (GUARDS, {"measurements", "objective", "direction"}, set()),
+    "trackers": (TRACKERS, {"study"}, set()),
 }
 SEE_THERE = ("trainer", "executor", "protocol")
 
@@ -100,7 +102,7 @@ def as_yaml(value):
 
 
 def test_every_section_of_the_schema_has_a_place():
-    by_name = {AlgorithmConfig, PrunerConfig, GuardConfig}  # whose options are in PARTS
+    by_name = {AlgorithmConfig, PrunerConfig, GuardConfig, TrackerConfig}  # whose options are in PARTS
     assert {*every(Section)} == {*SECTIONS.values(), *by_name, Named, MetricsConfig}
 
 

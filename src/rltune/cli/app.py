@@ -9,7 +9,10 @@ import typer
 
 from rltune.cli.best import best
 from rltune.cli.check import check
+from rltune.cli.compare import compare
 from rltune.cli.control import retry, stop
+from rltune.cli.dashboard import dashboard
+from rltune.cli.importing import import_
 from rltune.cli.init import init
 from rltune.cli.read import export, list_, status
 from rltune.cli.refine import refine
@@ -25,9 +28,17 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Set up and run": {"demo": demo, "init": init, "check": check, "run": run},
-    "While it runs": {"status": status, "stop": stop, "retry": retry},
-    "What came out": {"best": best, "report": report, "list": list_, "show": show, "export": export, "refine": refine},
+    "Set up and run": {"demo": demo, "init": init, "import": import_, "check": check, "run": run},
+    "While it runs": {"status": status, "dashboard": dashboard, "stop": stop, "retry": retry},
+    "What came out": {
+        "best": best,
+        "report": report,
+        "list": list_,
+        "show": show,
+        "compare": compare,
+        "export": export,
+        "refine": refine,
+    },
 }
 
 for panel, verbs in _PANELS.items():

@@ -31,6 +31,7 @@ from rltune.samplers import make_sampler
 from rltune.samplers.population import PopulationSampler
 from rltune.space import SearchSpace
 from rltune.storage import open_study
+from rltune.trackers import require
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.config_text import overrides
 from rltune.trainers.function import FunctionTrainer, put_first
@@ -165,6 +166,8 @@ def build(config: StudyConfig, base: Path, folder: StudyDir) -> Parts:
         )
         for i, given in enumerate(config.guards)
     ]
+    for i, given in enumerate(config.trackers):
+        made(("trackers", i), partial(require, given.name, given.options))
     executor = made(("executor",), lambda: make_executor(config.executor.name, _executor_options(config, base, folder)))
     planned = made((), lambda: plan_of(config, space, objectives, sampler))
     earlier = made(("warm_start",), lambda: earlier_of(config, base, folder, space))

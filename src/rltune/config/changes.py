@@ -21,6 +21,7 @@ FREE = (
     "trainer.nemo_rl.pause_seconds",
     "protocol",
     "max_failures_in_a_row",
+    "trackers",
     "out",
     "search_space.*.min",
     "search_space.*.max",

@@ -1,4 +1,4 @@
-"""Things with a name and options of their own: the sampler, the pruner, the guards."""
+"""Things with a name and options of their own: the sampler, the pruner, the guards, the trackers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rltune.errors import InputError, Problem
 from rltune.guards import check_guard
 from rltune.pruners import check_pruner
 from rltune.samplers import SAMPLERS
+from rltune.trackers import TRACKERS, check_tracker
 from rltune.wording import found
 
 
@@ -66,3 +67,18 @@ class GuardConfig(Named):
     @classmethod
     def check(cls, name: str, options: Mapping[str, Any]) -> None:
         check_guard(name, options)
+
+
+class TrackerConfig(Named):
+    @classmethod
+    def normalise(cls, given: Any) -> dict[str, Any]:
+        """Options may also stand below the name: `mlflow: {experiment: grpo}`."""
+        if isinstance(given, Mapping) and len(given) == 1:
+            ((name, options),) = given.items()
+            if name in TRACKERS.built_in and isinstance(options, Mapping | None):
+                return {"name": name, "options": dict(options or {})}
+        return super().normalise(given)
+
+    @classmethod
+    def check(cls, name: str, options: Mapping[str, Any]) -> None:
+        check_tracker(name, options)

@@ -44,7 +44,7 @@ def plan_of(
         n_search=0,
         default=default,
         patience=config.study_patience,
-        budget=_budget(config),
+        budget=budget_of(config),
         wished_gain=config.protocol.wished_gain,
     )
     if why is None:
@@ -114,7 +114,8 @@ def full_run_of(config: StudyConfig) -> FullRun:
     return FullRun(horizon, config.executor.per_trial.get("GPU", 0.0) * config.executor.nodes)
 
 
-def _budget(config: StudyConfig) -> Budget | None:
+def budget_of(config: StudyConfig) -> Budget | None:
+    """What the study file says that the study may spend; None where it says nothing."""
     found = BUDGET.fullmatch(config.budget.strip()) if config.budget else None
     if found is None:
         return None

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from rltune.config.dump import plain
 from rltune.config.evaluation import EvaluationConfig
 from rltune.config.executor import ExecutorConfig
-from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig
+from rltune.config.named import AlgorithmConfig, GuardConfig, PrunerConfig, TrackerConfig
 from rltune.config.reader import Document
 from rltune.config.section import Count, Positive, Section, Texts, Whole, wrong
 from rltune.config.trainer import TrainerConfig
@@ -110,6 +110,7 @@ class StudyConfig(Section):
         derived: Values that follow from parameters, as expressions by name.
         max_failures_in_a_row: So many end the study.
         storage: `journal` for a file in the study's folder, or a database's URL.
+        trackers: Other tools that the trials are mirrored to.
         out: The folder that study folders are made in.
         warm_start: The folder of an earlier study, relative to the study file; what it tried inside this search space
             is known from the start. Needs the same metrics and directions.
@@ -134,6 +135,7 @@ class StudyConfig(Section):
     executor: ExecutorConfig = ExecutorConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     max_failures_in_a_row: Count = 10
+    trackers: Annotated[tuple[TrackerConfig, ...], Field(strict=False)] = ()
     storage: Annotated[str, BeforeValidator(_storage)] = "journal"
     out: str = "runs"
     warm_start: str | None = None
@@ -200,6 +202,7 @@ class StudyConfig(Section):
         yield from _space_problems(given)
         yield from _one_curve(given)
         yield from _asha(given)
+        yield from _trackers_named_twice(given)
 
     @classmethod
     def normalise(cls, given: Any) -> dict[str, Any]:
@@ -209,7 +212,18 @@ class StudyConfig(Section):
         trainer = {"function": trainer} if callable(trainer) else trainer
         if isinstance(end, int) and isinstance(trainer, Mapping) and trainer.get("horizon") is None:
             fields["trainer"] = {**trainer, "horizon": end}
+        if "pruner" not in fields and _is_forecast(fields):
+            fields["pruner"] = "forecast"
         return fields
+
+
+def _is_forecast(given: Mapping[str, Any]) -> bool:
+    """Whether `auto` also ends trials that promise little: with one objective, and one curve a trial."""
+    algorithm, evaluation = given.get("algorithm", "auto"), given.get("evaluation")
+    name = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm
+    if name not in ("auto", "bayesian") or not isinstance(evaluation, Mapping):
+        return False
+    return not evaluation.get("secondary_metrics") and evaluation.get("cross_validation", False) is False
 
 
 def _space_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -283,6 +297,23 @@ def _asha(given: Mapping[str, Any]) -> Iterator[Problem]:
     if options.get("max_t") is not None and horizon not in (None, options["max_t"]):
         message = f"is {found(options['max_t'])}, and trainer.horizon is {found(horizon)}"
         yield Problem(("pruner", "max_t"), message, "both are the step at which a full run ends: keep one of them")
+
+
+def _trackers_named_twice(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """What a tracker has got is kept under its name."""
+    trackers = given.get("trackers")
+    names = [_tracker_name(each) for each in trackers] if isinstance(trackers, list | tuple) else []
+    for i, name in enumerate(names):
+        if name is not None and name in names[:i]:
+            yield Problem(("trackers", i), f"`{name}` is there twice", "keep one of them")
+
+
+def _tracker_name(given: Any) -> Any:
+    try:
+        name = TrackerConfig.normalise(given).get("name")
+    except InputError:
+        return None
+    return name if isinstance(name, str) else None
 
 
 _PARTS: dict[str, type[Section]] = {

@@ -181,6 +181,8 @@ def _gain(found: StudyComparison) -> Iterator[RenderableType]:
         gain = w.interval(found.gain.gain, found.gain.low, found.gain.high)
         yield Text.assemble(("B over A", "bold"), f"  {gain}  {w.p_better(found.gain.p_better)}",
                             (f"  in {objective.metric}, positive where B is better; 95 % interval", "dim"))  # fmt: skip
+        if any(r.verdict is not None and r.verdict.seeds == "final" for r in (found.a, found.b)):
+            yield Text("by finals, which a winner is chosen by, so that it looks better than it is", "yellow")
         if found.gain.low <= 0.0 <= found.gain.high:
             yield Text("the interval holds 0: which of the two is better, these runs do not show", "yellow")
         return
