@@ -15,7 +15,7 @@ SUITES = ("values", "curves", "prior", "speed")
 DEFAULT_ARMS = {
     "values": ("auto+rltune", "tpe", "tpe+rltune", "tpe-univariate", "gp@1", "cmaes", "qmc", "random"),
     "curves": (
-        *(f"auto/{stopper}" for stopper in ("none", "asha", "rltune.asha", "hyperband", "median")),
+        *(f"auto/{stopper}" for stopper in ("rltune.forecast", "none", "asha", "rltune.asha", "hyperband", "median")),
         *(f"tpe/{stopper}" for stopper in ("none", "asha", "rltune.asha", "hyperband", "median")),
         *("random/none", "random/asha"),
     ),
