@@ -13,8 +13,9 @@ from rltune.samplers.auto.kernel import Array
 
 def standardised(y: Array) -> Array:
     """Mean 0, variance 1; all 0 where the values are equal."""
-    spread = float(y.std())
-    return (y - y.mean()) / spread if spread > 0 else np.zeros_like(y)
+    centre = float((y / len(y)).sum())
+    spread = _root_mean_square(y - centre)
+    return (y - centre) / spread if spread > 0 else np.zeros_like(y)
 
 
 def half_ranked(y: Array) -> Array:
@@ -25,7 +26,7 @@ def half_ranked(y: Array) -> Array:
     """
     median = float(np.median(y))
     better = y <= median
-    spread = float(np.sqrt(np.mean((y[better] - median) ** 2)))
+    spread = _root_mean_square(y[better] - median)
     if spread == 0.0:
         return standardised(ranked(y))
     shares = (_ranks(y) + 0.5) / len(y)
@@ -43,6 +44,12 @@ def ranked(y: Array) -> Array:
     """Normal quantiles of the ranks; equal values share a rank."""
     quantiles: Array = ndtri((_ranks(y) + 0.5) / len(y))
     return quantiles
+
+
+def _root_mean_square(y: Array) -> float:
+    """Also of values whose squares are no floating-point numbers any more, such as an exploded loss."""
+    largest = float(np.abs(y).max())
+    return largest * float(np.sqrt(np.mean((y / largest) ** 2))) if largest > 0 else 0.0
 
 
 def _ranks(y: Array) -> Array:
