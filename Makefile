@@ -32,7 +32,7 @@ test: $(VENV)/.dev check  ## every test
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
-	$(PY) -m pytest -m "not slow" -n $(JOBS)
+	$(PY) -m pytest -m "not slow" -n $(JOBS) --dist loadgroup
 
 test-trl: $(VENV)/.dev  ## install TRL and tune its GRPOTrainer: about five minutes on 2 cores
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[trl]'

@@ -310,8 +310,8 @@ def _trial_reasons(a: Trial, b: Trial) -> Iterator[str]:
         yield "their data was split into folds in different ways"
     for trial in (a, b):
         if trial.record.values is None:
-            state = "failed" if trial.record.state is TrialState.FAIL else trial.record.state.name.lower()
-            yield f"{trial.name} has no value: it is {state}"
+            failed = trial.record.state is TrialState.FAIL
+            yield f"{trial.name} has no value: it {'has failed' if failed else f'is {trial.record.state.name.lower()}'}"
         elif not trial.record.has_result:
             last = max(trial.curve, default=None)
             yield f"{trial.name} was pruned" + ("" if last is None else f" at step {last}, where its value belongs")

@@ -117,12 +117,22 @@ def check_options(
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
+_NAMED = re.compile(r"""(?:typing\.)?Literal\[((?:['"]\w+['"](?:, )?)+)\]( \| None)?""")
+"""One of several texts, as an annotation."""
+
 _KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "None": "null"}
 
 
 def _wrong_kind(option: str, value: Any, annotation: Any) -> list[Problem]:
     """Where the annotation is made of plain words, as in `int | None`: Python itself would not look at it."""
-    words = re.findall(r"\w+", inspect.formatannotation(annotation))
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    if (named := _NAMED.fullmatch(written)) is not None:
+        texts, nullable = re.findall(r"\w+", named[1]), named[2] is not None
+        expected = [*texts, *(["null"] if nullable else [])]
+        if value in texts or (value is None and nullable):
+            return []
+        return [Problem((option,), f"must be {' or '.join(expected)}, got {found(value)}")]
+    words = re.findall(r"\w+", written)
     kind = "None" if value is None else type(value).__name__
     fits = kind in words or (kind == "int" and "float" in words)
     if fits or not words or not set(words) <= set(_KINDS):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from html import escape
 from pathlib import Path
@@ -255,7 +255,7 @@ def run(
         with folder.locked(), _stop_requests(folder, should_stop) as stopping:
             kept = parts.config.with_base_config(parts.base_config)
             if not force:
-                _refuse_changes(kept, folder)
+                parts = replace(parts, notes=(*parts.notes, *_accepted_changes(kept, folder)))
             tuner = parts.open_tuner(folder)
             write_atomic(folder.study_file, kept.to_yaml())
             if (head := head_of(config.base)) is not None:
@@ -304,15 +304,24 @@ def _stop_requests(folder: StudyDir, should_stop: Callable[[], bool]) -> Iterato
         folder.stop_request.unlink(missing_ok=True)
 
 
-def _refuse_changes(config: cfg.StudyConfig, folder: StudyDir) -> None:
-    """The folder keeps the study as it was run, in one file; another one must not go on in it unseen."""
+def _accepted_changes(config: cfg.StudyConfig, folder: StudyDir) -> list[str]:
+    """The folder keeps the study as it was run, in one file; another one must not go on in it unseen.
+
+    Returns:
+        What has changed and leaves trials comparable, a line each, as users are told; a default of rltune's may have.
+
+    Raises:
+        FolderError: Something else has changed.
+    """
     if not folder.study_file.exists():
-        return
-    changed = cfg.invalidating(cfg.load(folder.study_file), config)
-    if changed:
+        return []
+    changes = cfg.compare(cfg.load(folder.study_file), config)
+    refused = [str(change) for change in changes if not change.free]
+    if refused:
         raise FolderError(
             f"study folder {folder.path}: the study has changed since this folder was made, and its trials could "
             "not be compared with new ones:\n"
-            + "\n".join(f"  {line}" for line in changed)
+            + "\n".join(f"  {line}" for line in refused)
             + "\nChoose another folder with `--out`, take the change back, or go on all the same with `--force`."
         )
+    return [f"changed since the last session: {change}" for change in changes if change.key != "out"]

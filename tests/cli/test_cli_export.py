@@ -20,6 +20,7 @@ search_space:
   kind: {type: categorical, choices: [a, b]}
   mixed: {type: categorical, choices: [null, 1, auto]}
   maybe: {type: categorical, choices: [null, 0.5]}
+  decay: {type: categorical, choices: [0, 0.01, 0.1]}
   momentum: {type: float, min: 0.5, max: 0.9, when: "kind == 'a'"}
   seed: {type: int, min: 1, max: 3}
 evaluation: {metric: score, direction: maximize}
@@ -58,6 +59,7 @@ def test_columns_keep_their_types(table):
         "kind": words,
         "mixed": words,
         "maybe": "double",
+        "decay": "double",
         "momentum": "double",
         "param.seed": "int64",
         "seed": "int64",
@@ -74,6 +76,7 @@ def test_every_value_is_the_trials_own(rltune, table):
             assert row[name] == params[name]
             assert type(row[name]) is type(params[name])
         assert json.loads(row["mixed"]) == params["mixed"]
+        assert row["decay"] == params["decay"]
         assert row["momentum"] == params.get("momentum")
         assert row["param.seed"] == params["seed"]
         assert row["seed"] == trial["seed"]

@@ -85,6 +85,15 @@ def test_the_search_space_is_the_sweepers(rltune, sweeper, job):
     assert rltune("check", "made.yaml").code == 0
 
 
+def test_the_sweepers_default_ends_no_trial_early(rltune, job):
+    (job / "sweeper.yaml").write_text("n_trials: 5\nparams: {x: 'interval(0, 1)'}\n")
+    shown = rltune("import", "hydra", "sweeper.yaml", "-o", "made.yaml")
+    assert shown.code == 0, shown.err
+    study = cfg.load(job / "made.yaml")
+    assert (study.algorithm.name, study.pruner.name) == ("auto", "none")
+    assert "  sweeper.yaml:1: the sweeper takes what the application returns" in shown.out
+
+
 def test_its_own_values_are_the_defaults_where_they_lie_in_the_range(sweeper, job):
     assert sweeper(CONFIG).code == 0
     search_space = cfg.load(job / "made.yaml").search_space

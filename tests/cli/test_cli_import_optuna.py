@@ -121,6 +121,7 @@ def test_which_study_where_there_are_several(rltune, job, storage):
     assert "holds 2 studies, `first try`, `second`; name one of them by --study" in shown.err
     shown = rltune("import", "optuna", storage, "--study", "secnod")
     assert "did you mean `second`?" in shown.err
+    assert "(known: `first try`, `second`)\n" in rltune("import", "optuna", storage, "--study", "xyz").err
     assert rltune("import", "optuna", storage, "--study", "second", "-o", "two.yaml").code == 0
     study = cfg.load(job / "two.yaml")
     assert study.evaluation.metric == "loss"

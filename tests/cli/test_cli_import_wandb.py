@@ -124,6 +124,11 @@ def test_what_else_the_sweep_says(sweep, job):
     assert study.pruner.options == {"min_resource": 3, "reduction_factor": 3}  # the bands are 27 / 9 and 27 / 3
 
 
+def test_a_sweep_that_ends_no_run_early_is_a_study_that_ends_none(sweep, job):
+    assert sweep("".join(line for line in SWEEP.splitlines(True) if "early_terminate" not in line)).code == 0
+    assert cfg.load(job / "made.yaml").pruner.name == "none"
+
+
 def test_what_has_no_counterpart_is_named_with_its_line(sweep, job):
     shown = sweep(SWEEP)
     file = " ".join((job / "made.yaml").read_text().replace("\n#", " ").split())

@@ -71,6 +71,28 @@ def test_a_changed_study_is_refused_unless_forced(rltune, job):
     assert rltune("run", *change, "--force").code == 0
 
 
+def test_what_has_changed_and_may_is_said(rltune, job):
+    """As where a default of rltune's has changed: `auto` ended no trial early, and its study was kept so."""
+    rltune("run", "study.yaml", "--set", "algorithm=auto", "--set", "pruner=none", "--set", "n_trials=2")
+    more = rltune("run", "study.yaml", "--set", "algorithm=auto", "--set", "n_trials=3")
+    assert more.code == 0, more.err
+    told = [line for line in more.out.splitlines() if line.startswith("note: changed since")]
+    assert told == [
+        "note: changed since the last session: n_trials: 2 -> 3",
+        "note: changed since the last session: pruner: none -> forecast",
+    ]
+    assert "changed since" not in rltune("run", "study.yaml", "--set", "algorithm=auto", "--set", "n_trials=3").out
+
+
+def test_no_other_study_begins_among_the_files_of_one(rltune, job):
+    rltune("run", "study.yaml", "--out", "here")
+    before = {path: path.read_bytes() for path in (job / "here").rglob("*") if path.is_file()}
+    refused = rltune("run", "study.yaml", "--set", "name=other", "--out", "here")
+    assert refused.code == 2
+    assert "name: small -> other" in refused.err
+    assert {path: path.read_bytes() for path in (job / "here").rglob("*") if path.is_file()} == before
+
+
 def test_json_is_alone_on_stdout(rltune, job):
     (job / "loud.py").write_text("print('loading')\ndef train(config):\n  print('hello')\n  return config['lr']\n")
     done = rltune("run", "study.yaml", "--trainer", "loud:train", "--json")

@@ -78,6 +78,9 @@ def test_a_study_shows_itself(tmp_path):
     result = spies.study(tmp_path / "s")
     assert repr(result).startswith("<study: 5 of 5 trials: ")
     assert f"Best so far: trial {result.best.number}" in result._repr_html_()
+    shown = Words(result._repr_html_()).text
+    for name, value in result.best.params.items():
+        assert f"{name} {w.value(value)}" in shown, "there is no default that it could differ from"
     (tmp_path / "s" / "study.yaml").write_text("n_trials: <b>")
     again = dataclasses.replace(result)  # has not made its report yet
     assert "<b>" not in again._repr_html_(), "a study file that is broken is told as text"

@@ -119,7 +119,7 @@ def test_one_that_cannot_be_made_is_told_at_once(tmp_path, caplog):
 
 class Unmakeable:
     def __init__(self, study):
-        raise RuntimeError("no license")
+        raise RuntimeError("no license\n  read on at https://example.com/licenses")
 
 
 @pytest.mark.slow
@@ -168,6 +168,7 @@ def wait_for(what, seconds=30.0):
     ("trackers", "said"),
     [
         (["tensorbord"], "trackers.0: there is no tracker `tensorbord` (did you mean `tensorboard`?"),
+        ([{"wandb": {"mode": "ofline"}}], "trackers.0.mode: must be online or offline or null, got the text 'ofline'"),
         ([{"mlflow": {"experimnt": "x"}}], "trackers.0.experimnt: unknown option (did you mean `experiment`?"),
         ([{"name": "tensorboard", "logdir": 3}], "trackers.0.logdir: must be text or null, got 3"),
         (["tensorboard", {"tensorboard": None}], "trackers.1: `tensorboard` is there twice (keep one of them)"),

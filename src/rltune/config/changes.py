@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from rltune.config.schema import StudyConfig
 
 FREE = (
-    "name",
     "algorithm",
     "n_trials",
     "budget",
@@ -33,7 +32,8 @@ FREE = (
 """Keys that may change while a study goes on: how much is run, where, and what is proposed next.
 
 All others decide what a trial is, so that trials before and after a change cannot be compared, or Optuna refuses to
-keep them in one study: the parameters and their kinds, what is measured, what runs, the seed.
+keep them in one study: the parameters and their kinds, what is measured, what runs, the seed. The name is that of the
+study in its storage: under another one, a new study would begin among the files of the old one.
 """
 
 

@@ -148,6 +148,8 @@ def _settings(sweeper: Mapping[str, Any], groups: Mapping[str, str], key: Key, s
         return settings
     algorithm = _algorithm(sweeper.get("sampler"), groups.get("hydra/sweeper/sampler"), key, notes)
     settings["algorithm"] = algorithm
+    if algorithm.value == "auto":  # which by itself ends trials early
+        settings["pruner"] = Setting("none", "the sweeper runs all to their end; without this line, rltune does not")
     given = sweeper.get("n_trials", _TRIALS)
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         notes.refuse((*key, "n_trials"), f"must be a whole number from 1, got {found(given)}")

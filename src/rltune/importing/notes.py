@@ -29,7 +29,7 @@ class Notes:
         """What has no counterpart, and can be left out."""
         file, line = self.document.file, self.document.line(key)
         place = f"{file}:{line}" if line else str(file)
-        self.remarks.append(Remark(f"{place}: {'.'.join(map(str, key))}", text))
+        self.remarks.append(Remark(": ".join([place, ".".join(map(str, key))] if key else [place]), text))
 
     def stop(self) -> None:
         """Raises: StudyFileError: Something was refused: every problem, with its line."""

@@ -113,7 +113,7 @@ def _chosen(names: Sequence[str], name: str | None, shown: str) -> str:
         return name
     if name is None:
         raise RltuneError(f"{shown} holds {len(names)} studies, {listed(names)}; name one of them by --study")
-    raise RltuneError(f"{shown} holds no study `{name}` ({did_you_mean(name, names)}); there is {listed(names)}")
+    raise RltuneError(f"{shown} holds no study `{name}` ({did_you_mean(name, names)})")
 
 
 def _innermost(error: BaseException) -> BaseException:

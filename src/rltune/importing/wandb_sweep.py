@@ -140,6 +140,8 @@ def _settings(given: Mapping[str, Any], space: Space) -> dict[str, Setting]:
     settings["n_trials"] = _n_trials(given.get("run_cap"), method, space)
     if (pruner := _pruner(given.get("early_terminate"), notes)) is not None:
         settings["pruner"] = pruner
+    elif _METHODS[method] == "auto":  # which by itself ends trials early
+        settings["pruner"] = Setting("none", "the sweep runs all to their end; without this line, rltune does not")
     return settings
 
 

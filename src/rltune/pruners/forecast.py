@@ -15,16 +15,16 @@ from rltune.errors import InputError, Problem
 from rltune.forecast import FRACTIONS, Forecaster, Grid, fit
 from rltune.improvement import log_improvement
 
-FIRST = 3  # of `FRACTIONS`, at which a training may be stopped: a ninth of it
+FIRST, LAST = 3, 9  # of `FRACTIONS`, at which a training may be stopped: from a ninth to two thirds of it
 
 
 class ForecastPruner(BasePruner):
     """Stops a training where what it may still gain is small beside what a new one may.
 
-    At each of `rltune.forecast.FRACTIONS`, from a ninth of a training on, the expected improvement of its final value
-    on the best one so far is set against that of a training of which nothing is known. The compute left is better spent
-    elsewhere where the first, for each unit of what is left to run, is below `impatience` times the second, for each
-    unit of a whole training. Where early values say nothing about the end, both are alike, and nothing is stopped.
+    At each of `rltune.forecast.FRACTIONS` from a ninth to two thirds of a training, the expected improvement of its
+    final value on the best one so far is set against that of a training of which nothing is known. The compute left is
+    better spent elsewhere where the first, for each unit of what is left to run, is below `impatience` times the
+    second, for each unit of a whole training. Where early values say nothing about the end, both are alike, and nothing is stopped.
 
     A tenth of the compute goes to trainings that are let run in any case, so that the forecast is put to the test.
 
@@ -67,7 +67,7 @@ class ForecastPruner(BasePruner):
             return False
         horizon = self.horizon or max(max(t.intermediate_values) for t in whole)
         before, now = (_reached(step, horizon) for step in ([0, *steps])[-2:])
-        if now == before or not FIRST <= now < len(FRACTIONS):
+        if now == before or not FIRST <= now <= LAST:
             return False
         known = self._learn(study, ended, horizon)
         if known is None or _spared(trial.number, known.spent):

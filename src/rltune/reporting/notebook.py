@@ -23,7 +23,7 @@ _SHARES_SHOWN = 6
 
 _PAGE = """\
 <div style="border:1px solid rgba(127,127,127,.4);border-left:6px solid {{ tone }};border-radius:8px;\
-padding:10px 16px;max-width:820px">
+padding:10px 16px;max-width:820px;overflow-x:auto">
 <div style="font-size:85%;opacity:.75">{{ report.name }} &middot; {{ trials }} &middot; \
 {{ report.objective.metric }}, {{ towards(report.objective) }}</div>
 <div style="font-size:140%;font-weight:600;color:{{ tone }}">{{ head.title }}</div>
@@ -50,6 +50,16 @@ padding:10px 16px;max-width:820px">
 <td style="text-align:right;opacity:.75;padding:1px 14px 1px 0">\
 {{ value(change.default) if change.in_default else missing }}</td>\
 <td style="text-align:right;font-weight:600">{{ value(change.shipped) if change.in_shipped else missing }}</td></tr>
+{% endfor %}
+</tbody></table>
+{% endif %}
+{% if configuration %}
+<table style="margin:8px 0;border-collapse:collapse;color:inherit"><thead><tr>\
+<th style="text-align:left;padding:1px 14px 1px 0">parameter</th>\
+<th style="text-align:right">{{ shipped }}</th></tr></thead><tbody>
+{% for name, given in configuration.items() %}
+<tr><td style="text-align:left;padding:1px 14px 1px 0"><code>{{ name }}</code></td>\
+<td style="text-align:right;font-weight:600">{{ value(given) }}</td></tr>
 {% endfor %}
 </tbody></table>
 {% endif %}
@@ -86,6 +96,8 @@ def summary_html(report: Report, page: Path) -> str:
         trials=trials_line(report),
         facts=_facts(report),
         changed=[change for change in report.changes if change.changed],
+        # without a default there are no changes, and this alone says what to take
+        configuration={} if report.changes or report.recommended is None else report.recommended.params,
         shipped="shipped" if report.verdict and report.verdict.ship else "recommended",
         shares=[(short[name], shares[name]) for name in order],
         method="fANOVA" if report.importance.fanova else "PED-ANOVA",

@@ -45,10 +45,11 @@ def trials_parquet(
 ) -> bytes:
     """One row a trial, by number; a parameter that is not active and a value that is missing are null.
 
-    Columns are typed: a `float` is a double, an `int` a 64-bit integer, choices of one kind are that kind, and texts a
-    dictionary. Choices of several kinds, and null among the choices of a parameter that has a condition, are JSON text,
-    so that `null` is not taken for an inactive parameter. A parameter's column says in its metadata, under `rltune`,
-    how it was searched. Where two columns would have one name, a parameter's is `param.NAME`, a metric's `metric.NAME`.
+    Columns are typed: a `float` is a double, an `int` a 64-bit integer, choices of one kind are that kind, numbers with
+    and without a fraction doubles, and texts a dictionary. Choices of several kinds, and null among the choices of a
+    parameter that has a condition, are JSON text, so that `null` is not taken for an inactive parameter. A parameter's
+    column says in its metadata, under `rltune`, how it was searched. Where two columns would have one name, a
+    parameter's is `param.NAME`, a metric's `metric.NAME`.
 
     Raises:
         RltuneError: pyarrow is missing.
@@ -106,6 +107,8 @@ def _type(pa: Any, parameter: Parameter) -> tuple[pa.DataType, bool]:
     kinds = {type(choice) for choice in parameter.choices}
     ambiguous = type(None) in kinds and parameter.when is not None
     kinds.discard(type(None))
+    if kinds == {int, float}:  # as in `[0, 0.1, 0.2]`
+        kinds = {float}
     plain = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.dictionary(pa.int32(), pa.string())}
     if len(kinds) == 1 and not ambiguous:
         return plain[kinds.pop()], False

@@ -197,11 +197,13 @@ def _tell(order: Order, what: str) -> None:
 
 
 def _why(order: Order, status: int) -> str:
-    """The last line that it said, which of a traceback is the error itself; or how it ended."""
+    """The error of its traceback, whose message may have more lines; else the last line that it said, or its status."""
     if status < 0:
         return f"it was killed by signal {-status}"
     with contextlib.suppress(OSError):
         said = Path(order.file).with_suffix(".log").read_text(encoding="utf-8", errors="replace").strip()
         if said:
-            return said.rpartition("\n")[2][:300].rstrip(". ")
+            lines = said.rpartition("\n--- ")[2].split("\n")  # of this session
+            errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+            return (errors or lines)[-1][:300].rstrip(". ")
     return f"exit status {status}"

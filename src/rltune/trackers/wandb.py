@@ -27,12 +27,10 @@ class WandbTracker:
         *,
         project: str | None = None,
         entity: str | None = None,
-        mode: str | None = None,
+        mode: Literal["online", "offline"] | None = None,
     ) -> None:
-        if mode not in (None, "online", "offline"):
-            raise ValueError(f"mode must be online or offline, got {mode!r}")
         self._study, self._project, self._entity = study, project or study.name, entity
-        self._mode: Literal["online", "offline"] | None = mode  # type: ignore[assignment]
+        self._mode = mode
         self._runs: dict[int, Any] = {}
 
     def begin(self, trial: TrialRecord) -> None:
