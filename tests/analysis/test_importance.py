@@ -173,7 +173,29 @@ def test_nothing_is_left_behind_in_optuna_and_nothing_is_printed(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_raced_trials_count_and_other_pruned_ones_do_not():
+def test_what_was_ended_early_counts_as_it_was_going_to_end():
+    """Of 40 trials the good third ran to its end: among those alone, hardly anything depends on x."""
+    space = SearchSpace.from_mapping({"x": ("float", 0.0, 1.0), "y": ("float", 0.0, 1.0)})
+    rng, records = np.random.default_rng(0), []
+    for i in range(40):
+        x, y = rng.uniform(), rng.uniform()
+        curve = {step: (x - 0.3) ** 2 + 0.02 * y + 1 / step for step in range(1, 28)}
+        whole = trial(i, curve[27], {"x": x, "y": y})
+        cut = {step: value for step, value in curve.items() if step <= 6}
+        is_good = (x - 0.3) ** 2 < 0.04
+        records.append(replace(whole, curve=curve) if is_good else _ended_early(whole, cut))
+    found = importance(records, DOWN, space)
+    n_good = sum(r.has_result for r in records)
+    assert (found.n_configurations, found.n_foreseen) == (40, 40 - n_good)
+    assert found.fanova["x"] > 0.9
+    assert found.ped_anova["x"] > 0.9
+
+
+def _ended_early(record, curve):
+    return replace(record, state=TrialState.PRUNED, stopped_by="pruner", curve=curve, values=(curve[max(curve)],))
+
+
+def test_raced_trials_count_and_other_pruned_ones_do_not_while_nothing_ran_to_its_end():
     """A raced trial's value is a mean over folds, as every other's; a pruned one's is that of an earlier step."""
     raced = [replace(trial(i, float(i), {"x": i / 20}), state=TrialState.PRUNED, stopped_by=RACE) for i in range(20)]
     assert importance(raced, DOWN, SearchSpace.from_mapping({"x": ("float", 0.0, 1.0)})).n_configurations == 20

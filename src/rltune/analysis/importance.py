@@ -24,6 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import create_trial
 
 from rltune.analysis import fanova
+from rltune.analysis.foreseen import foreseen
 from rltune.analysis.metric import searched
 from rltune.objective import Direction, Objective
 from rltune.records import TrialRecord
@@ -57,6 +58,7 @@ class Importance:
 
     Attributes:
         n_configurations: Distinct configurations with a value, on which both methods rest.
+        n_foreseen: Of these, how many count by what their trials' beginnings foretell.
         fanova: None where it cannot be had; `notes` say why. A parameter with a single value has 0, one that is not
             in every trial is not in it.
         ped_anova: The same, with conditional parameters that are active in `FEWEST_PED_ANOVA` configurations.
@@ -65,6 +67,7 @@ class Importance:
     """
 
     n_configurations: int
+    n_foreseen: int
     fanova: Mapping[str, float] | None
     ped_anova: Mapping[str, float] | None
     fit: float | None
@@ -72,17 +75,19 @@ class Importance:
 
 
 class _Point(NamedTuple):
-    """A configuration, and the mean of its runs."""
+    """A configuration, and the mean of its runs, or what its one run was going to be."""
 
     params: Mapping[str, Any]
     value: float
+    is_foreseen: bool = False
 
 
 def importance(records: Sequence[TrialRecord], objective: Objective, space: SearchSpace) -> Importance:
     """Both methods, on all trials with a result but the finals; the same records always give the same answer.
 
     Infeasible trials count, since their value of the objective is a true one, and so do raced ones. Other pruned trials
-    and failed ones do not: they have no value of the last step. Runs of one configuration on several seeds count once,
+    count as they were going to end, where that can be foreseen: those that ran to their end are the good ones, among
+    which nothing may seem to matter. Failed ones do not count. Runs of one configuration on several seeds count once,
     by their mean. Values that are outside of today's search space are left out.
 
     Args:
@@ -91,13 +96,14 @@ def importance(records: Sequence[TrialRecord], objective: Objective, space: Sear
         space: What varied.
     """
     points = _points(records, space)
+    n_foreseen = sum(point.is_foreseen for point in points)
     parameters = {name: p for name, p in space.parameters.items() if any(name in point.params for point in points)}
     varying = {name: p for name, p in parameters.items() if not p.distribution.single()}
     if not varying:
         why = "no parameter has more than one value" if points else "no trial has a value yet"
-        return Importance(len(points), None, None, None, (why,))
+        return Importance(len(points), n_foreseen, None, None, None, (why,))
     if len({point.value for point in points}) < 2 and len(points) >= FEWEST_FANOVA:
-        return Importance(len(points), None, None, None, ("every configuration has the same value",))
+        return Importance(len(points), n_foreseen, None, None, None, ("every configuration has the same value",))
     always = {name: p for name, p in varying.items() if all(name in point.params for point in points)}
     shares, fit, fanova_notes = _fanova(points, always)
     ped_anova, ped_notes = _ped_anova(points, varying, objective)
@@ -106,6 +112,7 @@ def importance(records: Sequence[TrialRecord], objective: Objective, space: Sear
         fanova_notes += (f"fANOVA: leaves out {listed(left_out)}: not active in every trial",)
     return Importance(
         n_configurations=len(points),
+        n_foreseen=n_foreseen,
         fanova=shares and _with_constants(shares, parameters),
         ped_anova=ped_anova and _with_constants(ped_anova, parameters),
         fit=fit,
@@ -115,17 +122,20 @@ def importance(records: Sequence[TrialRecord], objective: Objective, space: Sear
 
 def _points(records: Sequence[TrialRecord], space: SearchSpace) -> list[_Point]:
     runs: dict[frozenset[tuple[str, Any]], list[TrialRecord]] = {}
+    cut: dict[frozenset[tuple[str, Any]], TrialRecord] = {}
+    ends = foreseen(records)
     for record in searched(records):
         inside = all(space.parameters[n].contains(v) for n, v in record.params.items() if n in space.parameters)
         if record.has_result and inside:
             runs.setdefault(frozenset(record.params.items()), []).append(record)
-    return [
-        _Point(
-            {name: group[0].params[name] for name in space.parameters if name in group[0].params},
-            fmean(r.value for r in group if r.value is not None),
-        )
-        for group in runs.values()
-    ]
+        elif record.number in ends and inside:
+            cut[frozenset(record.params.items())] = record
+
+    def active(record: TrialRecord) -> dict[str, Any]:
+        return {name: record.params[name] for name in space.parameters if name in record.params}
+
+    whole = [_Point(active(group[0]), fmean(r.value for r in group if r.value is not None)) for group in runs.values()]
+    return whole + [_Point(active(r), ends[r.number], is_foreseen=True) for key, r in cut.items() if key not in runs]
 
 
 def _with_constants(shares: Mapping[str, float], parameters: Mapping[str, Parameter]) -> dict[str, float]:
@@ -167,7 +177,7 @@ def _ped_anova(
         return None, (f"PED-ANOVA: no parameter is active in {FEWEST_PED_ANOVA} configurations",)
     shown = [
         _Point({n: enough[n].to_journal(v) for n, v in params.items() if n in enough}, value)
-        for params, value in points
+        for params, value, _ in points
     ]
     study = _study(shown, {n: p.distribution for n, p in enough.items()}, objective.direction)
     shares, notes = _evaluate(PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE), study, list(enough))
@@ -203,7 +213,10 @@ def _study(points: Sequence[_Point], scales: Mapping[str, BaseDistribution], dir
     with unannounced():
         study = optuna.create_study(direction=direction)
     study.add_trials(
-        [create_trial(params=dict(p), distributions={n: scales[n] for n in p}, value=value) for p, value in points]
+        [
+            create_trial(params=dict(p.params), distributions={n: scales[n] for n in p.params}, value=p.value)
+            for p in points
+        ]
     )
     return study
 

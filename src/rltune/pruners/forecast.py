@@ -24,7 +24,8 @@ class ForecastPruner(BasePruner):
     At each of `rltune.forecast.FRACTIONS` from a ninth to two thirds of a training, the expected improvement of its
     final value on the best one so far is set against that of a training of which nothing is known. The compute left is
     better spent elsewhere where the first, for each unit of what is left to run, is below `impatience` times the
-    second, for each unit of a whole training. Where early values say nothing about the end, both are alike, and nothing is stopped.
+    second, for each unit of a whole training. Where early values say nothing about the end, both are alike, and nothing
+    is stopped.
 
     A tenth of the compute goes to trainings that are let run in any case, so that the forecast is put to the test.
 

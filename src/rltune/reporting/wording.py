@@ -122,6 +122,13 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def importance_from(n: int, n_foreseen: int) -> str:
+    """`from 40 configurations with a value`, or which of them count by their forecast."""
+    if not n_foreseen:
+        return f"from {count(n, 'configuration')} with a value"
+    return f"from {count(n, 'configuration')}, {n_foreseen} of them ended early and counted by their forecast"
+
+
 def causes(counts: Mapping[str, int]) -> str:
     """`3 diverged, 1 out of memory`, the most frequent first; `diverged` where that is all."""
     if len(counts) == 1:

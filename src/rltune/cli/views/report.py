@@ -115,7 +115,7 @@ def _parameters(report: Report) -> Iterator[RenderableType]:
     if not importance.n_configurations:
         return
     effects = _ranked(report)
-    yield from _title("parameters", f"from {w.count(importance.n_configurations, 'configuration')} with a value")
+    yield from _title("parameters", w.importance_from(importance.n_configurations, importance.n_foreseen))
     if importance.fanova or importance.ped_anova or any(e.best_fifth for e in effects):
         yield _indented(_parameter_table(effects, importance))
     yield _remarks([*_legend(report), *importance.notes])

@@ -69,7 +69,7 @@ def _template() -> Template:
         "ours": Markup,  # our own files, and JSON that has been made safe
     }
     env.globals |= {"count": w.count, "plus_minus": w.plus_minus, "interval": w.interval, "p_better": w.p_better}
-    env.globals |= {"towards": w.towards, "missing": w.MISSING}
+    env.globals |= {"towards": w.towards, "missing": w.MISSING, "importance_from": w.importance_from}
     return env.from_string(_text("template.html"))
 
 
