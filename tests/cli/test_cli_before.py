@@ -136,6 +136,17 @@ def test_check_as_json(rltune, job):
     assert shown["draws"] == rltune("check", "study.yaml", "--json").json["draws"]
 
 
+def test_what_auto_has_chosen_is_said_with_its_reason(rltune, job):
+    shown = " ".join(rltune("check", "study.yaml", "--set", "algorithm=auto").out.split())
+    assert "auto: a Gaussian process that learns the noise, after 4 evenly spread trials" in shown
+    assert "forecast: after 4 whole trials" in shown
+    chosen = rltune("check", "study.yaml", "--set", "algorithm=auto", "--set", "pruner=none", "--json").json
+    assert chosen["algorithm"]["name"] == "auto"
+    assert chosen["algorithm"]["why"].startswith("a Gaussian process")
+    assert chosen["pruner"] == {"name": "none", "why": None}
+    assert rltune("check", "study.yaml", "--set", "algorithm=tpe", "--json").json["algorithm"]["why"] is None
+
+
 def test_check_plans_the_whole_protocol_where_there_are_defaults(rltune, job):
     shown = rltune("check", "study.yaml", "--set", "n_trials=28", *defaults())
     assert shown.code == 0

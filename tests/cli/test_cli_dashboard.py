@@ -30,8 +30,9 @@ def dashboard(process):
     return start
 
 
-def ask(address, method="GET", body=None):
-    request = urllib.request.Request(address, method=method, data=body, headers={"Content-Type": "application/json"})
+def ask(address, method="GET", body=None, **headers):
+    headers = {"Content-Type": "application/json", **headers}
+    request = urllib.request.Request(address, method=method, data=body, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.read()
@@ -104,6 +105,9 @@ def test_nobody_else_on_the_network_sees_it(rltune, job, dashboard):
     with socket.socket() as other:
         other.settimeout(2)
         assert other.connect_ex(("127.0.0.2", int(port))) != 0
+    assert ask(f"{address}/api/studies", Host=f"localhost:{port}")[0] == 200
+    status, told = ask(f"{address}/api/studies", Host=f"elsewhere.example:{port}")
+    assert (status, json.loads(told)["reason"]) == (403, "rltune dashboard answers 127.0.0.1 and localhost alone")
 
 
 def test_a_port_that_is_taken(rltune, job):

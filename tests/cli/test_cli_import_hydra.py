@@ -208,3 +208,14 @@ def test_without_hydra(sweeper, monkeypatch):
     shown = sweeper(CONFIG)
     assert shown.code == 2
     assert "pip install 'rltune[hydra]'" in shown.err
+
+
+def test_a_study_file_is_no_sweeper(rltune, tmp_path):
+    (tmp_path / "study.yaml").write_text(
+        "search_space: {lr: {type: float, min: 0.1, max: 1.0}}\n"
+        "trainer: {function: 'job:train'}\n"
+        "evaluation: {metric: loss, direction: minimize}\n"
+    )
+    shown = rltune("import", "hydra", str(tmp_path / "study.yaml"))
+    assert shown.code == 2
+    assert "study.yaml:2: trainer: this is a study file of rltune, not a sweeper of Hydra" in shown.err

@@ -107,9 +107,13 @@ def _place(document: Document) -> Key:
     hydra = data.get("hydra")
     if isinstance(hydra, Mapping) and isinstance(hydra.get("sweeper"), Mapping):
         return ("hydra", "sweeper")
+    notes = Notes(document)
+    if "trainer" in data or "evaluation" in data:
+        key = "trainer" if "trainer" in data else "evaluation"
+        notes.refuse((key,), "this is a study file of rltune, not a sweeper of Hydra", "run it with `rltune run`")
+        notes.stop()
     if "hydra" not in data and ("params" in data or "search_space" in data):
         return ()
-    notes = Notes(document)
     hint = "as in hydra: {sweeper: {params: {lr: 'interval(0.001, 0.1)'}}}"
     notes.refuse(("hydra",) if "hydra" in data else (), "there is no `hydra.sweeper` with parameters in it", hint)
     notes.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Sequence
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _READING = ("GET", "HEAD")
-_READ_ONLY = b'{"reason": "rltune dashboard is read-only"}'
+_NAMES = (_HOST, "localhost")
 _METRIC_NAMES = "study:metric_names"  # where Optuna keeps them
 _WRITES = ("create_", "delete_", "set_", "record_heartbeat", "fail_stale")
 """How the methods of Optuna's storages begin that change something."""
@@ -41,7 +42,7 @@ def dashboard_server(study: optuna.Study, metrics: Sequence[str], port: int) -> 
         from optuna_dashboard import wsgi
     except ImportError as error:
         raise RltuneError(f"the dashboard is optuna-dashboard: pip install 'rltune[dashboard]' ({error})") from error
-    app = _reading_only(wsgi(_read_only(study._storage, study._study_id, metrics)))
+    app = _for_this_machine(wsgi(_read_only(study._storage, study._study_id, metrics)))
     return make_server(_HOST, port, app, _Server, _Quiet)
 
 
@@ -65,17 +66,28 @@ class _Quiet(WSGIRequestHandler):
         return str(self.client_address[0])  # no name server is asked
 
 
-def _reading_only(app: WSGIApplication) -> WSGIApplication:
-    """The application without every request that could change something: optuna-dashboard reads by GET alone."""
+def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
+    """The application for reading, which optuna-dashboard does by GET alone, and under a name of this machine.
+
+    A page of somebody else's that calls this machine by a name of its own would read the study in a user's browser.
+    """
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _READING:
-            return app(environ, start_response)
-        headers = [("Content-Type", "application/json"), ("Allow", ", ".join(_READING))]
-        start_response("405 Method Not Allowed", [*headers, ("Content-Length", str(len(_READ_ONLY)))])
-        return [_READ_ONLY]
+        if environ.get("HTTP_HOST", "").rpartition(":")[0] not in _NAMES:
+            return _refused("403 Forbidden", f"rltune dashboard answers {' and '.join(_NAMES)} alone", start_response)
+        if environ["REQUEST_METHOD"] not in _READING:
+            return _refused("405 Method Not Allowed", "rltune dashboard is read-only", start_response)
+        return app(environ, start_response)
 
     return guarded
+
+
+def _refused(status: str, reason: str, start_response: StartResponse) -> Iterable[bytes]:
+    body = json.dumps({"reason": reason}).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    allowed = [("Allow", ", ".join(_READING))] if status.startswith("405") else []
+    start_response(status, headers + allowed)
+    return [body]
 
 
 def _read_only(storage: BaseStorage, study_id: int, metrics: Sequence[str]) -> BaseStorage:

@@ -26,6 +26,9 @@ CLOSING_SECONDS = 30.0
 HURRIED_SECONDS = 5.0
 """The same where the study was told to stop: a scheduler may give it no more than half a minute."""
 
+PATIENT_SECONDS = 3.0
+"""After which it is said what is waited for."""
+
 _LATER = "the study does without it, and the next `rltune run` on it brings it up to date"
 
 log = logging.getLogger("rltune.trackers")
@@ -152,7 +155,7 @@ class Trackers:
                     process.stdin.close()
             for order, process in self._running:
                 try:
-                    status = process.wait(max(0.0, deadline - time.monotonic()))
+                    status = _wait(order, process, deadline)
                 except subprocess.TimeoutExpired:
                     _tell(order, f"did not come to an end within {self.closing_seconds:g} s")
                 else:
@@ -164,6 +167,15 @@ class Trackers:
                     os.killpg(process.pid, signal.SIGKILL)  # and what its client has started
                 process.wait()
             self._running.clear()
+
+
+def _wait(order: Order, process: subprocess.Popen[bytes], deadline: float) -> int:
+    """Its exit status; somebody who waits long is told for what."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(max(0.0, min(PATIENT_SECONDS, deadline - time.monotonic())))
+    if (left := deadline - time.monotonic()) > 0:
+        log.warning("waiting up to %.0f s for the tracker `%s` to come to its end", left, order.name)
+    return process.wait(max(0.0, left))
 
 
 def _start(order: Order) -> subprocess.Popen[bytes]:

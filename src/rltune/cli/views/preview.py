@@ -344,7 +344,7 @@ def _table() -> Table:
 
 def preview_json(preview: Preview) -> dict[str, Any]:
     parts = preview.parts
-    plan = parts.plan.to_json()
+    plan, reasons = parts.plan.to_json(), why(parts)
     return {
         "name": parts.config.name,
         "folder": str(preview.folder.path),
@@ -361,6 +361,8 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "constraints": [str(rule) for rule in parts.space.constraints],
         "objectives": [{"metric": o.metric, "direction": o.direction} for o in parts.plan.objectives],
         "plan": {key: plan[key] for key in ("n_trials", "phases", "default")},
+        "algorithm": {"name": parts.config.algorithm.name, "why": reasons.get("algorithm")},
+        "pruner": {"name": parts.config.pruner.name, "why": reasons.get("pruner")},
         "draws": [{"params": d.params, "command": d.command, "config": d.config} for d in preview.draws],
         "notes": preview.notes,
         "advice": [advice.to_json() for advice in preview.advice],
