@@ -216,14 +216,15 @@ class TestLostNodes:
             nodes = [cluster.add_node(num_cpus=1, wait=False) for _ in range(7)]
             cluster.wait_for_nodes()
             tuner = make_tuner(tmp_path, n=200)
-            ended = 0
+            ended: list[Any] = []
 
             def noted(record: Any) -> None:
-                nonlocal ended
-                ended += record.state is not TrialState.RUNNING
-                if ended == 80 and len(nodes) == 7:
-                    for _ in range(2):
-                        cluster.remove_node(nodes.pop(), allow_graceful=False)
+                ended.extend([record.cause] if record.state is not TrialState.RUNNING else [])
+                # two, and another each time that those were idle
+                dead, none_lost = 7 - len(nodes), Cause.LOST not in ended
+                while len(ended) >= 80 + 20 * max(0, dead - 1) and dead < (5 if none_lost else 2):
+                    cluster.remove_node(nodes.pop(), allow_graceful=False)
+                    dead += 1
 
             tuner.on_change = noted
             executor(cluster, workers=8).run(tuner, slow)
@@ -231,7 +232,7 @@ class TestLostNodes:
         records = tuner.records
         lost = [r for r in records if r.cause is Cause.LOST]
         done = [r for r in records if r.cause is None]
-        assert len(nodes) == 5
+        assert len(nodes) <= 5
         assert lost, "no trial ran on the nodes that died"
         assert len(done) == 200
         assert {r.retry_of for r in records if r.retry_of is not None} == {r.number for r in lost}

@@ -77,6 +77,7 @@ class TestObjectives:
             {"learning_rate": LR, "hidden_size": ("categorical", [512, 1024])},
             metric=OptimizationObjective("validation_loss", constraints={"accuracy": (0.5, None)}),
             n_trials=8,
+            pruner="none",
             **FAST,
         )
         missed = [r for r in result.records if not r.feasible]

@@ -225,7 +225,7 @@ class Kill:
     "kill",
     [
         Kill("slow_step:0.6", None),
-        Kill("slow_step:0.3,deaf,orphan", 4),
+        Kill("slow_step:0.8,deaf,orphan", 4),
         Kill("lingers", 6),
     ],
     ids=lambda kill: kill.switches,
