@@ -52,6 +52,7 @@ bench: $(VENV)/.dev  ## the figures of benchmarks/README.md, peers beside ours
 	$(PY) -m benchmarks.folds
 	$(PY) -m benchmarks.trust
 	$(PY) -m benchmarks.search
+	$(PY) -m benchmarks.search.forecast
 
 wheel: $(VENV)/.dev  ## build the wheel and run it in an empty environment
 	rm -rf dist && $(PY) -m build --wheel --outdir dist .

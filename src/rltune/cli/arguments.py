@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+from rltune.cli.exits import UsageError
 
 StudyFile: TypeAlias = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 
@@ -42,3 +45,18 @@ Force: TypeAlias = Annotated[
 ]
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def command_words(command: str) -> list[str]:
+    """What `--command` says, as a shell would split it.
+
+    Raises:
+        UsageError: It cannot be split, or is empty.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--command {command!r} cannot be split into words: {error}") from error
+    if not words:
+        raise UsageError("--command is empty")
+    return words

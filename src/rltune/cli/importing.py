@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rltune.cli.arguments import Json
+from rltune.cli.arguments import Json, command_words
 from rltune.cli.exits import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +86,11 @@ def import_(
         raise UsageError("--study names a study in a storage of Optuna; leave it out")
     if tool is Tool.OPTUNA and direction is not None:
         raise UsageError("--direction: a study of Optuna's has its own; leave it out")
-    given: dict[str, Any] = {"metric": metric, "command": _words(command), "function": trainer}
+    given: dict[str, Any] = {
+        "metric": metric,
+        "command": None if command is None else command_words(command),
+        "function": trainer,
+    }
     if tool is Tool.OPTUNA:
         told = _from_optuna(source, study, given, output, force)
     else:
@@ -134,18 +137,6 @@ def _from_optuna(
     draft = replace(draft, settings={"warm_start": known, **draft.settings})
     _write(file, _checked(draft, file))
     return _told(draft, file) | {"trials": _counts(study), "folder": str(folder)}
-
-
-def _words(command: str | None) -> list[str] | None:
-    if command is None:
-        return None
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--command {command!r} cannot be split into words: {error}") from error
-    if not words:
-        raise UsageError("--command is empty")
-    return words
 
 
 def _free(file: Path, force: bool, source: Path | None = None) -> Path:

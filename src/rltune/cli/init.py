@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rltune.cli.arguments import command_words
 from rltune.cli.exits import UsageError
 
 if TYPE_CHECKING:
@@ -208,12 +208,7 @@ def _words(command: str) -> list[str]:
     """The command's words, with a place for the parameters where it has none."""
     from rltune.trainers.placeholders import OVERRIDES, names_in
 
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--command {command!r} cannot be split into words: {error}") from error
-    if not words:
-        raise UsageError("--command is empty")
+    words = command_words(command)
     reached = {"config", OVERRIDES, *_own(words)} & {name for word in words for name in names_in(word)}
     return words if reached else [*words, "{overrides}"]
 

@@ -212,12 +212,12 @@ class StudyConfig(Section):
         trainer = {"function": trainer} if callable(trainer) else trainer
         if isinstance(end, int) and isinstance(trainer, Mapping) and trainer.get("horizon") is None:
             fields["trainer"] = {**trainer, "horizon": end}
-        if "pruner" not in fields and _is_forecast(fields):
+        if "pruner" not in fields and _takes_forecast(fields):
             fields["pruner"] = "forecast"
         return fields
 
 
-def _is_forecast(given: Mapping[str, Any]) -> bool:
+def _takes_forecast(given: Mapping[str, Any]) -> bool:
     """Whether `auto` also ends trials that promise little: with one objective, and one curve a trial."""
     algorithm, evaluation = given.get("algorithm", "auto"), given.get("evaluation")
     name = algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm

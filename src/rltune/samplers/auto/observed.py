@@ -58,6 +58,7 @@ class Observed:
         x: Rows with values, shape (n, d).
         y: Their values, shape (n, n_objectives).
         doubt: The standard deviations of those that are forecasts, shape (n,); 0 for what was measured.
+        n_finished: How many of these rows are of trials that have finished.
         violations: By constraint; NaN where a trial does not tell. Each of shape (n,).
         failed: Rows of failures, shape (f, d).
         failed_after: How many of the rows with values came before each failure, shape (f,).
@@ -68,6 +69,7 @@ class Observed:
     x: Array
     y: Array
     doubt: Array
+    n_finished: int
     violations: Mapping[str, Array]
     failed: Array
     failed_after: NDArray[np.intp]
@@ -117,8 +119,8 @@ class Reader:
         found = settled.plus(self._observe(trial, signs) for trial in later if trial.state.is_finished())
         running = [row for trial in later if not trial.state.is_finished() and (row := self._row(trial)) is not None]
         begun = [self._observe(trial, signs) for trial in later if trial.state is TrialState.RUNNING]
-        forecast = found.plus(each for each in begun if each is not None and each.values is not None)
-        return forecast.observed(np.array(running).reshape(-1, len(self.columns)))
+        begun = [each for each in begun if each is not None and each.values is not None]
+        return found.plus(begun).observed(np.array(running).reshape(-1, len(self.columns)), n_begun=len(begun))
 
     def _row(self, trial: FrozenTrial) -> Array | None:
         """None where a parameter is missing or lies outside the space."""
@@ -192,8 +194,8 @@ class _Found:
             self.grid,
         )
 
-    def observed(self, running: Array) -> Observed:
-        """A trial that failed for an unknown cause and was run again says nothing."""
+    def observed(self, running: Array, n_begun: int) -> Observed:
+        """A trial that failed for an unknown cause and was run again says nothing; the last `n_begun` still run."""
         has_value = ~np.isnan(self.values[:, 0])
         failed = ~has_value & ~np.isin(self.facts[:, 0], self.facts[:, 1])
         places = np.flatnonzero(has_value)
@@ -207,6 +209,7 @@ class _Found:
             self.rows[places],
             y,
             doubt,
+            len(places) - n_begun,
             {name: each[places] for name, each in missed.items()},
             self.rows[failed],
             np.cumsum(has_value)[failed],

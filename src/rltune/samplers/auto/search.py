@@ -74,8 +74,9 @@ class Search:
     def _limits(self, seen: Observed) -> list[Limit]:
         limits = []
         if len(seen.failed):
-            x = np.insert(seen.x, seen.failed_after, seen.failed, axis=0)  # in the order of their numbers
-            y = np.insert(np.full(len(seen.x), -1.0), seen.failed_after, 1.0)
+            finished = seen.x[: seen.n_finished]  # what still runs may fail yet
+            x = np.insert(finished, seen.failed_after, seen.failed, axis=0)  # in the order of their numbers
+            y = np.insert(np.full(len(finished), -1.0), seen.failed_after, 1.0)
             limits.append(self._limit(x, y, seen.running))
         for missed in seen.violations.values():
             told = ~np.isnan(missed)
