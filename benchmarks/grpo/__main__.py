@@ -1,0 +1,30 @@
+"""Measures the table of GRPO trainings, or goes on with it: `python -m benchmarks.grpo`, three hours of one core."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks.grpo.measure import measure, read
+
+RAW = Path("runs/grpo_digits.jsonl")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.grpo", description=__doc__)
+    parser.add_argument("--configurations", type=int, default=512)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--raw", type=Path, default=RAW, help="where runs are kept, a line each (default: %(default)s)")
+    options = parser.parse_args()
+    n = options.configurations * options.seeds
+    done = len(read(options.raw))
+    for run in measure(options.raw, options.configurations, options.seeds, options.workers):
+        done += 1
+        value = run["curves"]["validation/accuracy"][-1]
+        print(f"{done}/{n}  configuration {run['configuration']}, seed {run['seed']}: {value:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
