@@ -132,6 +132,15 @@ class TestChecking:
         (text,) = self.check("train", "--seed={seed}")
         assert text.startswith("search_space.learning_rate: never reaches the command")
 
+    def test_a_parameter_that_arrives_in_a_derived_value(self) -> None:
+        command = CommandTrainer(
+            [sys.executable, "-c", "pass", "{batch}"],
+            parameters=("prompts", "group", "lr", "batch"),
+            computed={"batch": {"samples"}, "samples": {"prompts", "group"}},
+        )
+        (problem,) = command.check(["prompts", "group", "lr"])
+        assert str(problem).startswith("search_space.lr: never reaches the command")
+
     def test_a_parameter_called_like_a_placeholder(self) -> None:
         assert "also the name of a parameter" in self.check("{seed}", names=("seed",))[0]
         assert self.check("{config}", names=("seed",)) == []

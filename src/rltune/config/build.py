@@ -240,6 +240,7 @@ def _trainer(config: StudyConfig, base: Path, base_config: Mapping[str, Any], sp
         env=given.env,
         cwd=_cwd(given.cwd, base),
         parameters=[*space.parameters, *space.derived],
+        computed={name: formula.names for name, formula in space.derived.items()},
         grace_seconds=config.executor.grace_seconds,
     )
 

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -75,6 +75,7 @@ class CommandTrainer:
         public_env: More of them, kept with their values, which are taken as they are; `env` wins.
         cwd: Where it runs; placeholders are filled in. None: rltune's own working directory.
         parameters: All names in the search space, for the placeholders of those that are not always active.
+        computed: Of each derived value, what it is computed from.
         config_format: What `{config}` is written as.
         grace_seconds: How long the command has between TERM and KILL.
         paste: Makes the line in `command.txt` of the words that run, the folder where, and the variables.
@@ -89,6 +90,7 @@ class CommandTrainer:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     parameters: Sequence[str] = ()
+    computed: Mapping[str, Collection[str]] = field(default_factory=dict)
     config_format: Literal["yaml", "json"] = "yaml"
     grace_seconds: float = 10.0
     public_env: Mapping[str, str] = field(default_factory=dict)
@@ -171,6 +173,11 @@ class CommandTrainer:
     def _unreached(self, names: Sequence[str], used: set[str]) -> list[Problem]:
         if used & {"config", OVERRIDES}:
             return []
+        waiting = list(used)
+        while waiting:
+            behind = set(self.computed.get(waiting.pop(), ())) - used
+            used |= behind
+            waiting += behind
         hint = "write {config}, {overrides} or the parameter's own name in braces"
         message = "never reaches the command"
         return [Problem(("search_space", name), message, hint) for name in names if name not in used]
