@@ -27,7 +27,7 @@ from rltune.errors import FolderError
 from rltune.evaluation.folds import FoldEnd, Folding, deviations, fold_values, labelled, means
 from rltune.evaluation.kept import keep, kept
 from rltune.evaluation.race import hopeless, spreads_around
-from rltune.folder import StudyDir, TrialDir, write_json
+from rltune.folder import StudyDir, write_json
 from rltune.guards import Mode, StudyGuard, Verdict
 from rltune.objective import Objective
 from rltune.protocol.blind import without_claims
@@ -35,6 +35,7 @@ from rltune.protocol.plan import Plan, Request
 from rltune.pruners import on_plateau
 from rltune.pruners.pareto import ParetoPruning
 from rltune.records import ShadowStop, TrialRecord
+from rltune.remains import CUT_SHORT, Remains, is_cut_short
 from rltune.running import Run, RunningTrial
 from rltune.space import SearchSpace
 from rltune.types import Cause, Decision, Idle, Measurement, Outcome, Purpose, Suggestion, Usage
@@ -45,12 +46,6 @@ MEASURED_METRICS = ("training_time", "memory_usage", "gpu_memory_usage")
 
 _TRAINED = (Cause.DIVERGED, Cause.COLLAPSED, Cause.NO_SIGNAL, Cause.REWARD_HACKING)
 """Failures of a training that works: they do not speak against the trainer."""
-
-_CUT_SHORT = (Cause.LOST, Cause.INTERRUPTED)
-"""Ends of no doing of the trial's own: one that repeats it goes on from its last checkpoint."""
-
-_MAX_RETRIES = 2
-"""A configuration that was running each time the tuner died may be what killed it."""
 
 
 class Tidy(Protocol):
@@ -111,6 +106,7 @@ class Tuner:
 
     def __post_init__(self) -> None:
         self._running: dict[int, RunningTrial] = {}
+        self._remains = Remains(self.folder, self.folding)
         self._blind = without_claims(self.study)  # for whatever proposes or prunes
         self._records = {r.number: r for r in rec.load(self.study)}
         self._failures = self._failures_in_a_row = 0  # of this session: the user may have mended the cause
@@ -186,7 +182,7 @@ class Tuner:
             metrics |= _measured(trial.usage)
             self._close(trial, metrics, self._values(run, metrics))
             # In a folder where none has run, nothing is the trial's.
-            if run.history and trial.cause not in _CUT_SHORT and not self._keeps_checkpoints:
+            if run.history and trial.cause not in CUT_SHORT and not self._keeps_checkpoints:
                 self.tidy(run.folder.path, superseded=False)
             return
         if not trial.over:
@@ -214,7 +210,9 @@ class Tuner:
     def _request(self) -> Request | Idle:
         if self.plan.population is not None:
             is_over = self._time_is_up()
-            return self.plan.next(rec.load(self.study), search_is_over=is_over, checkpoint=self._checkpoint_step)
+            return self.plan.next(
+                rec.load(self.study), search_is_over=is_over, checkpoint=self._remains.checkpoint_step
+            )
         if self.timeout_seconds is None:
             return self.plan.next(self.records)
         if self.elapsed_seconds >= self.timeout_seconds:
@@ -367,7 +365,7 @@ class Tuner:
             return False
         records = rec.load(self.study)
         can_be_replaced = self.plan.room(records) > population.n_due(records)
-        return can_be_replaced and population.makes_way(trial.number, records, self._checkpoint_step)
+        return can_be_replaced and population.makes_way(trial.number, records, self._remains.checkpoint_step)
 
     def _takes_turns(self, trial: RunningTrial, measurement: Measurement) -> bool:
         """Whether a member of a population that has saved a checkpoint makes room for those that are behind it."""
@@ -468,7 +466,9 @@ class Tuner:
     def _close(self, trial: RunningTrial, metrics: Mapping[str, float], values: Sequence[float | None]) -> None:
         number = trial.number
         del self._running[number]
-        again = trial.again and (trial.cause is Cause.INTERRUPTED or self._is_blameless(number))
+        again = trial.again and (
+            trial.cause is Cause.INTERRUPTED or self._remains.is_blameless(self._records[number], self._records)
+        )
         if again:
             self._ask_again(number)
         rec.write_end(trial.trial, metrics, trial.cause, trial.message, trial.stopped_by)
@@ -570,13 +570,6 @@ class Tuner:
             keep(copied, metrics, self._split)
             self._add_fold(trial, fold, metrics)
 
-    def _n_kept(self, number: int | None) -> int:
-        """How many folds of a trial have ended well."""
-        if self.folding is None or number is None:
-            return 0
-        folder = self.folder.trial(number)
-        return sum(kept(folder.fold(fold), self._split) is not None for fold in range(self.folding.n))
-
     @property
     def _split(self) -> str:
         return "" if self.folding is None else self.folding.split
@@ -607,7 +600,7 @@ class Tuner:
 
     def _origin(self, record: TrialRecord) -> int | None:
         origin = record.retry_of
-        return None if origin is None or not _is_cut_short(self._records[origin]) else origin
+        return None if origin is None or not is_cut_short(self._records[origin]) else origin
 
     @property
     def _keeps_checkpoints(self) -> bool:
@@ -617,13 +610,13 @@ class Tuner:
     def _tidy_population(self) -> None:
         for record in rec.effective(self.records) if self.plan.population is not None else ():
             folder = self.folder.trial(record.number)
-            if record.cause not in _CUT_SHORT and folder.metrics.exists():
+            if record.cause not in CUT_SHORT and folder.metrics.exists():
                 self.tidy(folder.path, superseded=False)
             self._tidy_behind(record)
 
     def _tidy_behind(self, record: TrialRecord) -> None:
         """What was left for a trial to go on from is of no use once that has ended, unless it was cut short as well."""
-        if self._keeps_checkpoints or not record.state.is_finished() or record.cause in _CUT_SHORT:
+        if self._keeps_checkpoints or not record.state.is_finished() or record.cause in CUT_SHORT:
             return
         while (origin := self._origin(record)) is not None:
             self.tidy(self.folder.trial(origin).path, superseded=True)
@@ -636,44 +629,21 @@ class Tuner:
         its parent measured up to the checkpoint that it starts from, but not its time, which the parent has spent.
         """
         origin = self._cut_short(trial)
-        saved = None if origin is None else self._last_checkpoint(origin)
+        saved = None if origin is None else self._remains.last_checkpoint(origin)
         member = trial.record.origin
         if saved is None and member is not None and member.parent is not None:
-            origin, saved = member.parent, self._last_checkpoint(member.parent, member.parent_step)
+            origin, saved = member.parent, self._remains.last_checkpoint(member.parent, member.parent_step)
             saved = saved if saved is not None and saved.step == member.parent_step else None
         if origin is None or saved is None:
             return None
         run.resumed_at = saved.step
-        for measurement in self.folder.trial(origin).read_metrics():
-            if measurement.step <= saved.step:
-                run.history.append(_placed(measurement, self.folder.trial(origin)))
-                self._note(trial, measurement)
-                trial.usage = Usage(measurement.seconds if origin == trial.record.retry_of else 0.0)
-        for measurement in run.history:
+        for measurement in self._remains.measured_up_to(origin, saved.step):
+            run.history.append(measurement)
             run.folder.append_measurement(measurement)
+            self._note(trial, measurement)
+            trial.usage = Usage(measurement.seconds if origin == trial.record.retry_of else 0.0)
         assert saved.checkpoint is not None
         return Path(saved.checkpoint)
-
-    def _last_checkpoint(self, number: int, up_to: int | None = None) -> Measurement | None:
-        """The step and the place of the last checkpoint of a trial that is still there, or of the last up to a step."""
-        folder, later = self.folder.trial(number), set[str]()
-        for measurement in reversed(folder.read_metrics()):
-            if measurement.checkpoint is None or measurement.checkpoint in later:  # overwritten since
-                continue
-            if up_to is not None and measurement.step > up_to:
-                later.add(measurement.checkpoint)
-            elif (path := folder.path / measurement.checkpoint).exists():
-                return Measurement(measurement.step, {}, measurement.seconds, str(path.absolute()))
-        return None
-
-    def _checkpoint_step(self, number: int, up_to: int) -> int | None:
-        saved = self._last_checkpoint(number, up_to)
-        return None if saved is None else saved.step
-
-    def _progress(self, number: int | None) -> tuple[int, int]:
-        """How far a trial has come, in a way that another one can go on from: folds, and the step of a checkpoint."""
-        saved = None if number is None else self._last_checkpoint(number)
-        return self._n_kept(number), 0 if saved is None else saved.step
 
     def _keep_ended_folds(self, number: int) -> None:
         """Folds whose worker has left a result, while the tuner that was to take it was dead."""
@@ -689,18 +659,6 @@ class Tuner:
             whole = not outcome.stopped or self._on_plateau(run)
             if whole and self._unusable([own.get(o.metric) for o in self._objectives], metrics) is None:
                 keep(folder, own, self._split)
-
-    def _is_blameless(self, number: int) -> bool:
-        """Whether the configuration has not been lost so often that it may be what kills its surroundings.
-
-        A loss before which a fold had ended well, or a checkpoint had been saved, is none of its doing.
-        """
-        losses, record = 0, self._records[number]
-        while record.retry_of is not None:
-            record = self._records[record.retry_of]
-            progressed = self._progress(record.number) > self._progress(record.retry_of)
-            losses += record.cause is Cause.LOST and not progressed  # a stop that was asked for does not count
-        return losses < _MAX_RETRIES
 
     def _ask_again(self, number: int) -> None:
         """Puts a trial's configuration back into the queue with its seed; once, however often this is called."""
@@ -746,17 +704,6 @@ class Tuner:
     def _refresh(self, number: int) -> TrialRecord:
         record = self._records[number] = rec.read(self.study, number)
         return record
-
-
-def _placed(measurement: Measurement, folder: TrialDir) -> Measurement:
-    """With the place of its checkpoint as it is found from another trial's folder."""
-    if measurement.checkpoint is None:
-        return measurement
-    return replace(measurement, checkpoint=str((folder.path / measurement.checkpoint).absolute()))
-
-
-def _is_cut_short(record: TrialRecord) -> bool:
-    return record.cause in _CUT_SHORT or record.stopped_by == rec.TURN
 
 
 def _measured(usage: Usage) -> dict[str, float]:
