@@ -26,7 +26,7 @@ from benchmarks.grpo.table import METRICS, OBJECTIVE
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grpo_digits"
 
 Run = dict[str, Any]
-"""A line of the file: `configuration` (its number), `seed`, `params`, `seconds` of one core, and `curves`, by metric."""
+"""A line of the file: `configuration` (its number), `seed`, `params`, `seconds` of one core, `steps`, and `curves`."""
 
 
 @dataclass
@@ -36,9 +36,11 @@ class _Curves:
     seed: int
     directory: Path = Path()
     resume_from: Path | None = None
+    steps: list[int] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
 
-    def report(self, step: int, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None:
+    def report(self, step: int, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None:  # noqa: ARG002
+        self.steps.append(step)
         for name in METRICS:
             self.metrics.setdefault(name, []).append(metrics[name])
 
@@ -54,15 +56,23 @@ def train(number: int, params: Mapping[str, Any], seed: int) -> Run:
     start = time.process_time()
     example.train(base | overrides(params), curves)
     seconds = round(time.process_time() - start, 3)
-    return {"configuration": number, "seed": seed, "params": params, "seconds": seconds, "curves": curves.metrics}
+    about = {"configuration": number, "seed": seed, "params": params, "seconds": seconds}
+    return {**about, "steps": curves.steps, "curves": curves.metrics}
 
 
 def read(path: Path) -> list[Run]:
     """The runs of a file, without a last line that was cut short."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def _drop_cut_line(path: Path) -> None:
+    """What a process left that was ended as it wrote, so that the next line begins at its beginning."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text and not text.endswith("\n"):
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
 
 
 def measure(path: Path, n_configurations: int, n_seeds: int, workers: int) -> Iterator[Run]:
@@ -70,6 +80,8 @@ def measure(path: Path, n_configurations: int, n_seeds: int, workers: int) -> It
 
     The second half waits for the whole first half, of whose best it is made.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_cut_line(path)
     half = n_configurations // 2
     points = [dict(DEFAULT), *spread(half - 1)]
     yield from _train(path, dict(enumerate(points)), n_seeds, workers)
@@ -93,7 +105,10 @@ def _train(path: Path, points: Mapping[int, Mapping[str, Any]], n_seeds: int, wo
         if (number, seed) not in done
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, path.open("a", encoding="utf-8") as file:
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        path.open("a", encoding="utf-8") as file,
+    ):
         pending: set[Future[Run]] = set()
         waiting = iter(jobs)
         while True:

@@ -6,6 +6,7 @@ second half are crossings of the better ones, each a little changed, so that the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -86,7 +87,7 @@ DEFAULT: Mapping[str, Any] = {
 def spread(n: int) -> list[dict[str, Any]]:
     """The first half: `n` points of a Sobol sequence."""
     sequence = qmc.Sobol(len(SPACE.parameters), scramble=True, seed=np.random.default_rng(SEED))
-    return [SPACE.from_unit(point) for point in sequence.random(n)]
+    return [SPACE.from_unit(point) for point in sequence.random_base2(math.ceil(math.log2(n)))[:n]]
 
 
 def crossings(points: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> Iterator[dict[str, Any]]:

@@ -133,15 +133,16 @@ def _results(planned: Sequence[Run], done: Mapping[Run, Mapping[str, Any]], memb
 
 
 def _groups(planned: Sequence[Run], data: Path | None) -> dict[str, list[str]]:
-    """Cases of our own problems and of others' tables: figures are never mixed."""
-    ours = {*problems.names(None), *problems.names(None, curves=True)}
-    groups: dict[str, list[str]] = {"others' tables": [], "our own problems": []}
-    for case in dict.fromkeys(run.case for run in planned):
-        mine = planned[0].suite == "speed" or case.partition("/")[0] in ours
-        groups["our own problems" if mine else "others' tables"].append(case)
-    if data is None:
-        del groups["others' tables"]
-    return {name: cases for name, cases in groups.items() if cases}
+    """The cases that ran, by the origin of their problems; a case of `speed` is a number of trials."""
+    cases = list(dict.fromkeys(run.case for run in planned))
+    if planned[0].suite == "speed":
+        return {problems.OWN: cases}
+    known = [problems.groups(data), problems.groups(data, curves=True)]
+    groups = {
+        group: [case for case in cases if any(case.partition("/")[0] in each.get(group, ()) for each in known)]
+        for group in (problems.OTHERS, problems.OWN, problems.MEASURED)
+    }
+    return {name: members for name, members in groups.items() if members}
 
 
 def _setting(options: argparse.Namespace, compared: Mapping[str, arms.Arm]) -> dict[str, Any]:

@@ -38,7 +38,6 @@ class Problem:
 
     Attributes:
         kind: For the tables: what it is made of.
-        ours: Made up in this project; else of the folder of tables.
         version: Changes whenever the figures would.
         observe: One evaluation, with its noise; NaN where the training diverged.
         true: What a configuration is worth, without noise; for scoring only.
@@ -52,7 +51,6 @@ class Problem:
 
     name: str
     kind: str
-    ours: bool
     version: str
     space: SearchSpace
     observe: Callable[[Params, Generator], float]
@@ -73,15 +71,24 @@ class Problem:
         return (self.true(params) - self.best) / (self.median - self.best)
 
 
+OWN, MEASURED, OTHERS = "our own problems", "real GRPO", "others' tables"
+"""Where problems come from. Figures of different origin are never mixed."""
+
+
+def groups(data: Path | None, *, curves: bool = False) -> dict[str, list[str]]:
+    """The names of all problems, by their origin; those of others only with a folder of tables."""
+    from benchmarks.search import measured, synthetic
+
+    found = {OWN: list(synthetic.CURVES if curves else synthetic.VALUES), MEASURED: list(measured.NAMES)}
+    if data is not None:
+        module = _module(str(data.resolve()))
+        found[OTHERS] = list(module.C if curves else {**module.A, **module.C})
+    return found
+
+
 def names(data: Path | None, *, curves: bool = False) -> list[str]:
     """Ours first, then those of the folder."""
-    from benchmarks.search import synthetic
-
-    ours = synthetic.CURVES if curves else synthetic.VALUES
-    if data is None:
-        return list(ours)
-    module = _module(str(data.resolve()))
-    return [*ours, *(module.C if curves else {**module.A, **module.C})]
+    return [name for members in groups(data, curves=curves).values() for name in members]
 
 
 @functools.cache
@@ -91,10 +98,12 @@ def load(name: str, data: Path | None) -> Problem:
     Raises:
         KeyError: There is none of that name.
     """
-    from benchmarks.search import synthetic
+    from benchmarks.search import measured, synthetic
 
     if name in synthetic.VALUES or name in synthetic.CURVES:
         return synthetic.load(name)
+    if name in measured.NAMES:
+        return measured.load(name)
     if data is None:
         raise KeyError(f"there is no problem {name!r} of our own; give --data for those of a folder")
     return _from_folder(name, data.resolve())
@@ -151,7 +160,6 @@ def _from_folder(name: str, folder: Path) -> Problem:
     return Problem(
         name=name,
         kind=theirs.kind,
-        ours=False,
         version=_folder_version(folder),
         space=space,
         observe=theirs.observe,

@@ -204,7 +204,6 @@ def load(name: str) -> Problem:
     return Problem(
         name=name,
         kind="made up" + (f", noise {landscape.noise:g}" if landscape.noise else ", no noise"),
-        ours=True,
         version=hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12],
         space=space,
         observe=landscape.observe,

@@ -13,7 +13,7 @@ from rltune.errors import InputError
 from rltune.objective import Objective
 from rltune.protocol.refine import chance_of_no_better, chance_of_range, chance_of_worse, refine
 from rltune.records import TrialRecord
-from rltune.space import Categorical, SearchSpace
+from rltune.space import Categorical, Float, SearchSpace, spec_of
 from rltune.types import Cause, Purpose
 
 LOSS = Objective("loss", "minimize")
@@ -74,6 +74,14 @@ def test_its_ends_are_readable_and_the_default_is_the_recommended_configuration(
     lr = found.space.parameters["lr"]
     assert [len(f"{end:e}".split("e")[0].rstrip("0")) for end in (lr.low, lr.high)] <= [3, 3]
     assert found.space.defaults() == best_of(records)
+
+
+def test_a_prior_gives_way_to_what_was_found():
+    space, records = study({"lr": {**LR, "prior": 9e-3}, "x": X}, far)
+    found = refined(space, records).space.parameters
+    assert found["lr"].high < 9e-3
+    assert found["lr"].prior == found["lr"].default == best_of(records)["lr"]
+    assert spec_of(found["x"]) == spec_of(Float(0.0, 1.0, default=best_of(records)["x"]))
 
 
 def test_a_range_about_which_the_trials_say_nothing_is_left_alone():

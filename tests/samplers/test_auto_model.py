@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -142,11 +143,11 @@ def runs(sd: float, seed: int) -> tuple[list[dict[str, Any]], list[float]]:
 
 def test_under_noise_it_keeps_a_better_configuration_than_the_luckiest() -> None:
     regrets, lucky = [], []
-    for seed in range(12):
+    for seed in range(30):
         configurations, values = runs(0.1, seed)
         regrets.append(truth(configurations[recommend(LINE, configurations, values).index]))
         lucky.append(truth(configurations[int(np.argmin(values))]))
-    assert np.mean(regrets) < 0.5 * np.mean(lucky)
+    assert np.mean(regrets) < 0.7 * np.mean(lucky)
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -159,6 +160,28 @@ def test_without_noise_it_keeps_the_best_value(direction: Any) -> None:
     rough = np.random.default_rng(0).permutation(values).tolist()  # no shape at all, but equal runs are equal
     kept = recommend(LINE, [*configurations, configurations[5]], [*rough, rough[5]])
     assert rough[kept.index] == min(rough)
+
+
+def test_what_a_smooth_model_cannot_follow_is_not_taken_for_noise() -> None:
+    lost = []
+    for seed in range(12):
+        configurations, smooth = runs(0.0, seed)
+        values = [
+            value + 0.03 * math.sin(60 * c["x"]) * math.sin(70 * c["y"])
+            for c, value in zip(configurations, smooth, strict=True)
+        ]
+        lost.append(values[recommend(LINE, configurations, values).index] - min(values))
+    assert np.mean(lost) < 0.003  # a tenth of the ripples' height
+
+
+def test_runs_of_one_configuration_share_one_belief() -> None:
+    configurations, values = runs(0.1, 0)
+    luckiest = int(np.argmin(values))
+    once = beliefs(LINE, configurations, values)
+    again = beliefs(LINE, [*configurations, configurations[luckiest]], [*values, values[luckiest] + 0.5])
+    assert again[0][-1] == pytest.approx(again[0][luckiest])
+    assert again[1][-1] == pytest.approx(again[1][luckiest])
+    assert again[0][luckiest] > once[0][luckiest] + 0.01  # luck that did not come back
 
 
 def test_beliefs_cover_the_truth() -> None:

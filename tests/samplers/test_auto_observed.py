@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from rltune import records
 from rltune.samplers.auto.encode import Columns
 from rltune.samplers.auto.observed import Reader
+from rltune.samplers.auto.sampler import SpaceAutoSampler
 from rltune.samplers.auto.search import Search
 from rltune.space import SearchSpace
 from rltune.types import Cause
@@ -82,6 +83,21 @@ def test_while_nothing_has_ended_a_beginning_says_next_to_nothing():
     study = optuna.create_study()
     study.tell(begin(study, 0.25, 6), state=TrialState.PRUNED)
     assert read(study).doubt.tolist() == [np.inf]
+
+
+@pytest.mark.parametrize("end", [TrialState.PRUNED, None], ids=["cut short", "running"])
+def test_until_a_training_has_ended_the_evenly_spread_ones_go_on(end):
+    """Any number of them, for a study whose stopper ends trainings before the first has come to its end."""
+    study = optuna.create_study(sampler=SpaceAutoSampler(SPACE, 0, 3, lambda trial: trial.params))
+    proposed = []
+    for _ in range(12):
+        trial = study.ask()
+        proposed.append(SPACE.suggest(trial)["x"])
+        for step, value in enumerate(curve(proposed[-1])[:6], start=1):
+            trial.report(value, step)
+        if end is not None:
+            study.tell(trial, state=end)
+    assert np.histogram(proposed, bins=4, range=(0.0, 1.0))[0].tolist() == [3, 3, 3, 3]
 
 
 def test_that_a_trial_still_runs_is_no_sign_that_it_will_not_fail(study):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
@@ -98,6 +100,51 @@ def test_good_defaults_help_and_bad_ones_hardly_hurt() -> None:
 
 
 # -- it leaves what fails, and what runs -------------------------------------------------------------------------------
+
+
+def believing(prior: float, **more: Any) -> SearchSpace:
+    return SearchSpace.from_mapping({"x": {"type": "float", "min": 0.0, "max": 1.0, "prior": prior, **more}})
+
+
+def test_every_second_of_the_first_trials_is_drawn_near_a_prior() -> None:
+    space, flat = believing(0.9), SearchSpace.from_mapping({"x": ("float", 0.0, 1.0)})
+    drawn, even = (
+        [t.params["x"] for t in search(s, 40, lambda _: 0.0, n_startup_trials=40).trials] for s in (space, flat)
+    )
+    assert drawn[::2] == even[::2]
+    assert np.mean(np.abs(np.subtract(drawn[1::2], 0.9)) < 0.3) > 0.8
+    assert np.mean(np.abs(np.subtract(even[1::2], 0.9)) < 0.3) < 0.6
+
+
+def test_a_prior_of_a_choice_and_one_under_constraints() -> None:
+    space = SearchSpace.from_mapping(
+        {
+            "group": {"type": "categorical", "choices": [4, 8, 16, 32], "prior": 16},
+            "batch": {"type": "categorical", "choices": [32, 48, 64], "prior": 48},
+        },
+        ["batch % group == 0"],
+    )
+    trials = search(space, 40, lambda _: 0.0, n_startup_trials=40).trials
+    assert all(t.params["batch"] % t.params["group"] == 0 for t in trials)
+    assert sum(t.params["group"] == 16 for t in trials[1::2]) > sum(t.params["group"] == 16 for t in trials[::2])
+
+
+def test_a_good_prior_helps_and_a_bad_one_is_forgotten() -> None:
+    names = "abcdef"
+
+    def found(n: int, **more: Any) -> float:
+        space = SearchSpace.from_mapping({each: {"type": "float", "min": 0.0, "max": 1.0, **more} for each in names})
+        ends = [
+            min(
+                t.value or 0.0
+                for t in search(space, n, lambda p: sum((v - 0.8) ** 2 for v in p.values()), seed=s).trials
+            )
+            for s in range(6)
+        ]
+        return float(np.mean(ends))
+
+    assert found(8, prior=0.8) < 0.7 * found(8)
+    assert found(30, prior=0.0) < found(8) / 3
 
 
 @pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.DIVERGED])
@@ -310,3 +357,17 @@ def test_without_a_seed_two_samplers_differ() -> None:
 def test_what_a_plain_sampler_refuses(options: dict[str, Any], said: str) -> None:
     with pytest.raises(rltune.RltuneError, match=said):
         rltune.AutoSampler(**options)
+
+
+def test_a_plain_sampler_that_was_pickled_goes_on_where_it_was() -> None:
+    sampler = rltune.AutoSampler(seed=0, n_startup_trials=3)
+    study = study_of(sampler)
+    study.optimize(lambda trial: bowl({"x": trial.suggest_float("x", 0, 1), "y": trial.suggest_float("y", 0, 1)}), 6)
+    unpickled = pickle.loads(pickle.dumps(sampler))
+    proposed = []
+    for each in (sampler, unpickled):
+        copied = study_of(each)
+        copied.add_trials(study.trials)
+        trial = copied.ask({"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)})
+        proposed.append(trial.params)
+    assert proposed[0] == proposed[1]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rltune.analysis.early import EarlyRanks, ahead
 from rltune.analysis.evidence import (
     FEWEST,
     TRIALS_PER_DIMENSION,
@@ -46,6 +47,8 @@ _SOME_RATIO = 3.0  # of a learning rate's ends: below, a linear scale is as good
 _SOME_ORDERS = 100.0  # of other ends
 _MANY_CHOICES, _WIDE_RATIO = 6, 10.0  # five batch sizes are a list of choices, as in the guide
 _NARROW = 1e-3  # of the larger end: what a trainer does not notice
+_MISLEADING, _TELLING = 0.2, 0.6  # Kendall's tau of early values with the final ones
+_ENOUGH = 20  # whole trainings, before stopping is missed
 _CLEARLY_BETTER = 0.1  # of the way from the median to the best
 
 
@@ -56,7 +59,7 @@ class Advice:
     Attributes:
         kind: A word for programs: `linear_scale`, `uneven_heads`, `constant`, `ordered_choices`, `few_trials`, and
             of NeMo RL `unknown_metric`, `no_group`, `long_warmup`; after a study `failures`, `edge`, `budget`,
-            `no_effect`.
+            `early_values`, `no_effect`.
         parameter: Its dotted name; None where it is about the study.
         message: What was found, with numbers.
         hint: What to do.
@@ -180,6 +183,7 @@ def after(
     records: Sequence[TrialRecord],
     objective: Objective,
     importance: Mapping[str, float] | None = None,
+    early: EarlyRanks | None = None,
 ) -> list[Advice]:
     """What the trials of a study say about its space and its budget; the most useful first, `MOST` at most.
 
@@ -188,6 +192,7 @@ def after(
         records: Every trial.
         objective: The first.
         importance: Share of the variance by parameter, where it is known; without it no parameter is called idle.
+        early: How well early values rank the end, where it is known.
     """
     order = tried(records, objective)
     failing = failing_parts(space, order)
@@ -197,6 +202,7 @@ def after(
         *(_advice_on_failures(part) for part in failing),
         *(_advice_on_edge(edge, space) for edge in at_edge),
         *_budget(space, records, objective),
+        *_stopping(records, early),
         *(_advice_on_idle(name, order, importance or {}) for name in idle(space, order, importance)),
     ]
     return advice[:MOST]
@@ -252,6 +258,29 @@ def _budget(space: SearchSpace, records: Sequence[TrialRecord], objective: Objec
             "all before: the search was still improving"
         )
         yield Advice("budget", None, message, f"raise `n_trials`, to about {wanted} for the search, and run again")
+
+
+def _stopping(records: Sequence[TrialRecord], early: EarlyRanks | None) -> Iterator[Advice]:
+    """Trials were stopped by values that say little, or none was though they say much."""
+    if early is None:
+        return
+    n_stopped = sum(r.stopped_by == "pruner" for r in records)
+    first, second, _ = early.taus
+    if n_stopped and first is not None and first < _MISLEADING:
+        message = (
+            f"of two trials that ran to their end, the one that was ahead after a ninth of it ended ahead in only "
+            f"{ahead(first)}, and {n_stopped} were stopped early"
+        )
+        hint = (
+            "see whether `pruner: none` finds a better one; `pruner: forecast` stops less where this is so"
+        )
+        yield Advice("early_values", None, message, hint)
+    elif not n_stopped and early.n >= _ENOUGH and second is not None and second > _TELLING:
+        message = (
+            f"of two trials, the one that was ahead after a third of its training ended ahead in {ahead(second)}, "
+            "and none was stopped early"
+        )
+        yield Advice("early_values", None, message, "`pruner: forecast` would spare compute")
 
 
 def _advice_on_idle(name: str, order: Sequence[Tried], importance: Mapping[str, float]) -> Advice:

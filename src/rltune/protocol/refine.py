@@ -142,7 +142,9 @@ def _with_defaults(space: SearchSpace, best: Mapping[str, Any], order: Sequence[
     for name, parameter in space.parameters.items():
         seen = next((t.params[name] for t in order if name in t.params), parameter.default)
         value = best.get(name, seen if parameter.default is NO_DEFAULT else parameter.default)
-        parameters[name] = _with(parameter, default=value if parameter.contains(value) else parameter.default)
+        default = value if parameter.contains(value) else parameter.default
+        prior = NO_DEFAULT if parameter.prior is NO_DEFAULT else default  # what was found is worth more
+        parameters[name] = _with(parameter, default=default, prior=prior)
     return replace(space, parameters=parameters)
 
 
@@ -152,10 +154,12 @@ def _replaced(space: SearchSpace, name: str, after: Parameter, values: Sequence[
     Raises:
         SpaceError: The space contradicts itself with this parameter in it.
     """
-    default = space.parameters[name].default
+    before = space.parameters[name]
+    default = before.default
     if default is not NO_DEFAULT and not after.contains(default):
         default = next((value for value in values if after.contains(value)), NO_DEFAULT)
-    return replace(space, parameters={**space.parameters, name: _with(after, default=default)})
+    prior = NO_DEFAULT if before.prior is NO_DEFAULT else default
+    return replace(space, parameters={**space.parameters, name: _with(after, default=default, prior=prior)})
 
 
 def _with(parameter: Parameter, **fields: Any) -> Parameter:
@@ -196,7 +200,7 @@ def _other_range(
         bounds = _beyond(bounds, edge)
     if not bounds.reasons:
         return None
-    after = _with(before, low=bounds.low, high=bounds.high, default=NO_DEFAULT)
+    after = _with(before, low=bounds.low, high=bounds.high, default=NO_DEFAULT, prior=NO_DEFAULT)
     return Change(name, before, after, "; ".join(bounds.reasons))
 
 
@@ -338,7 +342,7 @@ def _fewer_choices(name: str, before: Categorical, values: Sequence[Any], best: 
     if not dropped:
         return None
     left = tuple(choice for choice in before.choices if before.to_unit(choice) not in dropped)
-    return Change(name, before, _with(before, choices=left, default=NO_DEFAULT), "; ".join(reasons))
+    return Change(name, before, _with(before, choices=left, default=NO_DEFAULT, prior=NO_DEFAULT), "; ".join(reasons))
 
 
 def chance_of_no_better(m: int, rank: int, n: int) -> float:
@@ -363,8 +367,8 @@ def _fixed(space: SearchSpace, order: Sequence[Tried], importance: Mapping[str, 
 def _fix(name: str, before: Parameter, value: Any, n: int, importance: float) -> Change:
     reason = f"made no difference in {n} configurations (importance {importance:.2g})"
     if isinstance(before, Categorical):
-        return Change(name, before, _with(before, choices=(value,), default=NO_DEFAULT), reason)
-    return Change(name, before, _with(before, low=value, high=value, default=NO_DEFAULT), reason)
+        return Change(name, before, _with(before, choices=(value,), default=NO_DEFAULT, prior=NO_DEFAULT), reason)
+    return Change(name, before, _with(before, low=value, high=value, default=NO_DEFAULT, prior=NO_DEFAULT), reason)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 from rltune.analysis.advice import after
 from rltune.analysis.changes import changes
+from rltune.analysis.early import early_ranks
 from rltune.analysis.effects import effects
 from rltune.analysis.efficiency import efficiency
 from rltune.analysis.failures import failures, misses, shadows, stops
@@ -70,6 +71,7 @@ def build_report(
     seen, objective = by_metric(records, objectives, metric)
     ours = own(records)
     shares, past = importance(seen, objective, space), history(seen, objective)
+    early = early_ranks(seen)
     default = plan.get("default")
     return Report(
         name=name,
@@ -88,12 +90,13 @@ def build_report(
         history=past,
         importance=shares,
         effects=effects(seen, objective, space),
+        early=early,
         efficiency=efficiency(ours, workers),
         failures=failures(ours),
         stops=stops(ours),
         shadows=shadows(own(seen), objective),
         misses=misses(ours),
-        advice=tuple(after(space, seen, objective, shares.fanova)),
+        advice=tuple(after(space, seen, objective, shares.fanova, early)),
         axes=tuple(_axis(name, parameter) for name, parameter in space.parameters.items()),
         rows=rows(records),
         changes=changes(default, recommended.params) if default and recommended else (),

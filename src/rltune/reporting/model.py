@@ -9,6 +9,7 @@ from typing import Any
 
 from rltune.analysis.advice import Advice
 from rltune.analysis.changes import Change
+from rltune.analysis.early import EarlyRanks
 from rltune.analysis.effects import Effect
 from rltune.analysis.efficiency import Efficiency
 from rltune.analysis.failures import Failure, Miss, Shadow, Stop
@@ -82,6 +83,7 @@ class Report:
         history: How the best value so far grew.
         importance: How much each parameter matters.
         effects: What each parameter did.
+        early: How well early values rank the end; None where too few trials ran to it.
         efficiency: How well the workers were used.
         failures: Failed trials by cause.
         stops: Trials that were stopped early, by rule.
@@ -113,6 +115,7 @@ class Report:
     history: History
     importance: Importance
     effects: tuple[Effect, ...]
+    early: EarlyRanks | None
     efficiency: Efficiency
     failures: tuple[Failure, ...]
     stops: tuple[Stop, ...]

@@ -57,6 +57,7 @@ class Float:
         log: Search on a logarithmic scale.
         step: Only low, low + step, low + 2 step … up to `high`; excludes `log`.
         default: What the user has today.
+        prior: Where they expect the best, if not there: what `auto` looks at first, and forgets as it learns.
         when: The parameter is active where this holds; None is always.
         n_points: How many points a grid search takes, evenly spaced on the parameter's scale, ends included.
             It changes nothing for other samplers.
@@ -75,6 +76,7 @@ class Float:
     when: Expression | None = None
     n_points: int | None = None
     zero: float | None = None
+    prior: float | NoDefault = NO_DEFAULT
     distribution: FloatDistribution = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Float:
         _set(self, low=low, high=high, step=step)
         top = high if step is None else self.value_at(self._n_steps())
         _set(self, distribution=FloatDistribution(self._zero_in_journal or low, top, log=self.log, step=step))
-        _set_default(self)
+        _set_named_values(self)
 
     @property
     def _zero_in_journal(self) -> float | None:
@@ -211,7 +213,7 @@ class Int:
     Attributes:
         log: Search on a logarithmic scale; from 1 on.
         step: Only low, low + step, low + 2 step … up to `high`; excludes `log`.
-        default, when: As for `Float`.
+        default, prior, when: As for `Float`.
         n_points: How many points a grid search takes at most, evenly spaced on the parameter's scale, ends
             included; without it, every value.
 
@@ -226,6 +228,7 @@ class Int:
     default: int | NoDefault = NO_DEFAULT
     when: Expression | None = None
     n_points: int | None = None
+    prior: int | NoDefault = NO_DEFAULT
     distribution: IntDistribution = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -239,7 +242,7 @@ class Int:
             raise SpaceError(problems)
         _set(self, low=low, high=high, step=step)
         _set(self, distribution=IntDistribution(low, self.value_at(self.n_values - 1), log=self.log, step=step))
-        _set_default(self)
+        _set_named_values(self)
 
     @property
     def n_values(self) -> int:
@@ -315,7 +318,7 @@ class Categorical:
 
     Attributes:
         choices: At least one, no two equal. Their order gives their places in the unit interval.
-        default, when: As for `Float`.
+        default, prior, when: As for `Float`.
 
     Raises:
         SpaceError: As for `Float`.
@@ -324,6 +327,7 @@ class Categorical:
     choices: tuple[Scalar, ...]
     default: Scalar | NoDefault = NO_DEFAULT
     when: Expression | None = None
+    prior: Scalar | NoDefault = NO_DEFAULT
     distribution: CategoricalDistribution = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -335,7 +339,7 @@ class Categorical:
         if problems:
             raise SpaceError(problems)
         _set(self, choices=choices, distribution=CategoricalDistribution(choices))
-        _set_default(self)
+        _set_named_values(self)
 
     @property
     def n_values(self) -> int:
@@ -407,19 +411,24 @@ def _set(parameter: Parameter, **fields: Any) -> None:
         object.__setattr__(parameter, name, value)
 
 
-def _set_default(parameter: Parameter) -> None:
-    """Give the default its type, or refuse it."""
-    if parameter.default is NO_DEFAULT:
-        return
-    try:
-        default = parameter.cast(parameter.default)
-    except SpaceError as error:
-        raise SpaceError(Problem(("default",), each.message, each.hint) for each in error.problems) from None
-    too_small = isinstance(parameter, Float) and default == 0.0 != parameter.default
-    if too_small or not parameter.contains(default):
-        message = f"{parameter.default if too_small else default!r} is not in the range, {parameter.describe()}"
-        raise SpaceError([Problem(("default",), message, "widen the range, or change the default")])
-    _set(parameter, default=default)
+def _set_named_values(parameter: Parameter) -> None:
+    """Give the default and the prior their type, or refuse them."""
+    problems: list[Problem] = []
+    for key, given in (("default", parameter.default), ("prior", parameter.prior)):
+        if given is NO_DEFAULT:
+            continue
+        try:
+            value = parameter.cast(given)
+        except SpaceError as error:
+            problems += (Problem((key,), each.message, each.hint) for each in error.problems)
+            continue
+        too_small = isinstance(parameter, Float) and value == 0.0 != given
+        if too_small or not parameter.contains(value):
+            message = f"{given if too_small else value!r} is not in the range, {parameter.describe()}"
+            problems.append(Problem((key,), message, f"widen the range, or change the {key}"))
+        _set(parameter, **{key: value})
+    if problems:
+        raise SpaceError(problems)
 
 
 def _spaced(n: int) -> Iterable[float]:

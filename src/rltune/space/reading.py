@@ -24,9 +24,10 @@ _RANGE_KEYS = {  # in a study file: in the class
     "step": "step",
     "n_points": "n_points",
     "default": "default",
+    "prior": "prior",
     "when": "when",
 }
-_CHOICE_KEYS = {"choices": "choices", "default": "default", "when": "when"}
+_CHOICE_KEYS = {"choices": "choices", "default": "default", "prior": "prior", "when": "when"}
 _KINDS: dict[str, tuple[type[Any], dict[str, str], tuple[str, ...]]] = {
     "float": (Float, {**_RANGE_KEYS, "zero": "zero"}, ("min", "max")),
     "int": (Int, _RANGE_KEYS, ("min", "max")),

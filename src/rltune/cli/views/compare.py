@@ -100,6 +100,8 @@ def _parameter(parameter: Parameter | None) -> str:
     words = [parameter_range(parameter), *([scale] if scale != "choice" else [])]
     if parameter.default is not NO_DEFAULT:
         words.append(f"default {w.value(parameter.default)}")
+    if parameter.prior is not NO_DEFAULT:
+        words.append(f"prior {w.value(parameter.prior)}")
     if parameter.when is not None:
         words.append(f"when {parameter.when}")
     return ", ".join(words)

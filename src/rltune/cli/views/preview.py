@@ -28,12 +28,12 @@ from rltune.folder import StudyDir
 from rltune.guards import Mode, StudyGuard
 from rltune.objective import Constraint
 from rltune.reporting import wording as w
-from rltune.space import NO_DEFAULT, Categorical, Float, Int, Parameter
+from rltune.space import NO_DEFAULT, Categorical, Float, Int, NoDefault, Parameter
 from rltune.trainers.command import CommandTrainer
 from rltune.trainers.function import FunctionTrainer
 from rltune.trainers.nemo_rl.trainer import NemoRlTrainer
 from rltune.tuner import MEASURED_METRICS
-from rltune.types import Suggestion
+from rltune.types import Scalar, Suggestion
 
 _DRAWS = 5
 
@@ -180,10 +180,14 @@ def _space(parts: Parts) -> Iterator[RenderableType]:
     table.add_column("range", overflow="fold")
     table.add_column("scale", no_wrap=True)
     table.add_column("default", justify="right", overflow="fold")
+    believed = any(parameter.prior is not NO_DEFAULT for parameter in space.parameters.values())
+    if believed:
+        table.add_column("prior", justify="right", overflow="fold")
     if space.conditional:
         table.add_column("when", overflow="fold", style="dim")
     for name, parameter in space.parameters.items():
-        row = [name, parameter_range(parameter), parameter_scale(parameter), _default(parameter)]
+        row = [name, parameter_range(parameter), parameter_scale(parameter), _given(parameter.default)]
+        row += [_given(parameter.prior)] if believed else []
         table.add_row(*row, *([str(parameter.when or "")] if space.conditional else []))
     yield table
     for name, formula in space.derived.items():
@@ -212,8 +216,8 @@ def parameter_scale(parameter: Parameter) -> str:
     return "log" if parameter.log else "linear"
 
 
-def _default(parameter: Parameter) -> str:
-    return w.MISSING if parameter.default is NO_DEFAULT else w.value(parameter.default)
+def _given(value: Scalar | NoDefault) -> str:
+    return w.MISSING if isinstance(value, NoDefault) else w.value(value)
 
 
 def _facts_table(parts: Parts) -> Table:
@@ -353,6 +357,7 @@ def preview_json(preview: Preview) -> dict[str, Any]:
                 "range": parameter_range(p),
                 "scale": parameter_scale(p),
                 "default": None if p.default is NO_DEFAULT else p.default,
+                "prior": None if p.prior is NO_DEFAULT else p.prior,
                 "when": p.when and str(p.when),
             }
             for name, p in parts.space.parameters.items()

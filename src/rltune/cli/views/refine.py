@@ -91,7 +91,8 @@ def _spec(parameter: Parameter) -> dict[str, Any]:
         bounds = {"choices": list(parameter.choices)}
     else:
         bounds = {"min": parameter.low, "max": parameter.high}
-    return bounds | ({} if parameter.default is NO_DEFAULT else {"default": parameter.default})
+    named = {"default": parameter.default, "prior": parameter.prior}
+    return bounds | {key: value for key, value in named.items() if value is not NO_DEFAULT}
 
 
 def _read(spec: Any) -> dict[str, Any]:

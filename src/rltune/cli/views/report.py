@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rltune.analysis.advice import Advice
+from rltune.analysis.early import SHARES, EarlyRanks, ahead
 from rltune.analysis.effects import FEWEST_TRIALS, Effect, Level
 from rltune.analysis.efficiency import Efficiency
 from rltune.analysis.history import History
@@ -43,6 +44,7 @@ def report_text(result: Result, report: Report) -> RenderableType:
         *_parameters(report),
         *_levels(report),
         *_time(report.efficiency),
+        *_early(report.early),
         *_losses(report),
         *_next_steps(report.advice),
     )
@@ -259,6 +261,17 @@ def _time(efficiency: Efficiency) -> Iterator[RenderableType]:
 
 def _part(seconds: float, total: float) -> str:
     return f"{seconds / total:.0%} of what was trained" if total else ""
+
+
+def _early(early: EarlyRanks | None) -> Iterator[RenderableType]:
+    if early is None:
+        return
+    yield from _title("early values", f"of {w.count(early.n, 'trial')} that ran to the end")
+    table = _table("<after", "<ahead then, ahead at the end", "Kendall's tau")
+    for share, tau in zip(SHARES, early.taus, strict=True):
+        if tau is not None:
+            table.add_row(f"{share} of the training", ahead(tau), f"{tau:.2f}")
+    yield _indented(table)
 
 
 def _losses(report: Report) -> Iterator[RenderableType]:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from rltune.analysis.early import SHARES
 from rltune.analysis.effects import Effect
 from rltune.analysis.importance import Importance
 from rltune.reporting import wording as w
@@ -43,6 +44,7 @@ def page(report: Report) -> str:
         methods={name: shares for name, shares in _methods(report.importance) if shares is not None},
         short=w.short_names(axis.parameter for axis in report.axes),
         place=_place,
+        early_ranks=list(zip(SHARES, report.early.taus, strict=True)) if report.early else [],
         overrides=list(overrides(report.recommended.params)) if report.recommended else [],
         island=_island(report),
         style=_text("style.css"),

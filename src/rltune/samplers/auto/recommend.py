@@ -1,8 +1,14 @@
 """Which configuration to keep: the one with the best posterior mean, not the one with the luckiest run.
 
-Under noise the best of many values is mostly luck. How much of it is luck is learned: from configurations that ran more
-than once, and else from how far the values scatter around a smooth shape. Where equal configurations have equal values
-there is no luck, and the best value is the best mean.
+Under noise the best of many values is mostly luck. How far values scatter around a smooth shape is learned, but part of
+that scatter may be no luck at all: an objective is rougher than a kernel, and a single run of each configuration cannot
+tell the two apart. So a configuration's worth is taken for a sum of two,
+
+    y = f(x) + g(x) + noise
+
+with f the Gaussian process, and g independent from one configuration to the next. What g may explain is bounded: where
+the scatter is small, most of it is taken for roughness and values are believed; where it is large, for noise. Where
+equal configurations have equal values there is no noise, and the best value is the best mean.
 """
 
 from __future__ import annotations
@@ -13,13 +19,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import condition, fit, one_thread
-from rltune.samplers.auto.kernel import Array
+from rltune.samplers.auto.gp import MEAN_VARIANCE, SMALLEST_NOISE, fit, one_thread
+from rltune.samplers.auto.kernel import Array, matern, squared_distances
 from rltune.samplers.auto.search import choose_rows, is_exact
 from rltune.samplers.auto.transform import better_half_line, half_ranked
 from rltune.space import SearchSpace
+
+ROUGHNESS = 0.04  # the most that the variance of g comes to, that of all values being 1: a fifth of their spread
 
 
 @dataclass(frozen=True)
@@ -81,11 +91,27 @@ def beliefs(
         return sign * _means_of_equal(x, y), np.zeros(len(y))
     chosen = choose_rows(x, y)
     shown = half_ranked(y[chosen])
-    measured = np.zeros(len(chosen))
-    theta = fit(x[chosen], shown, measured, columns.is_choice)
-    mean, sd = condition(x[chosen], shown, measured, x[:0], columns.is_choice, theta).predict(x)
+    theta = fit(x[chosen], shown, np.zeros(len(chosen)), columns.is_choice)
+    mean, sd = _worth(x, chosen, shown, columns.is_choice, theta)
     centre, spread = better_half_line(y[chosen], shown)
     return sign * (centre + spread * mean), spread * sd
+
+
+def _worth(
+    x: Array, chosen: NDArray[np.intp], shown: Array, is_choice: NDArray[np.bool_], theta: Array
+) -> tuple[Array, Array]:
+    """Posterior mean and standard deviation of f + g at each row of x (n, d), from values (m,) of the chosen ones.
+
+    Rasmussen and Williams 2006, eq. 2.25 and 2.26, with g in the covariance.
+    """
+    w, signal, scatter = np.exp(-2.0 * theta[:-2]), math.exp(theta[-2]), math.exp(theta[-1])
+    rough = scatter * ROUGHNESS / (scatter + ROUGHNESS)
+    k, _ = matern(squared_distances(x, x[chosen], w, is_choice))
+    cov = signal * k + MEAN_VARIANCE + rough * (x[:, None] == x[chosen]).all(axis=2)
+    noise = scatter - rough + SMALLEST_NOISE
+    factor = cho_factor(cov[chosen] + noise * np.eye(len(chosen)), lower=True)
+    variance = signal + MEAN_VARIANCE + rough - np.einsum("ij,ji->i", cov, cho_solve(factor, cov.T))
+    return cov @ cho_solve(factor, shown), np.sqrt(np.maximum(variance, 0.0))
 
 
 def _means_of_equal(x: Array, y: Array) -> Array:

@@ -14,17 +14,17 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rltune.errors import InputError, Problem
-from rltune.records import from_trial
+from rltune.records import from_trial, ordinal
 from rltune.samplers.auto.encode import Columns
 from rltune.samplers.auto.kernel import Array
 from rltune.samplers.auto.observed import Reader
-from rltune.samplers.auto.prior import log_prior
+from rltune.samplers.auto.prior import drawn_to_priors, log_prior
 from rltune.samplers.auto.recommend import Recommendation, recommend
 from rltune.samplers.auto.search import EARLY, Search, refitted_at
 from rltune.samplers.auto.structure import Structure, structure
 from rltune.samplers.base import SpaceSampler
 from rltune.samplers.sobol import SobolSampler
-from rltune.space import SearchSpace
+from rltune.space import NO_DEFAULT, SearchSpace
 
 FEWEST = 3  # values before a model says anything
 
@@ -77,8 +77,9 @@ class SpaceAutoSampler(SpaceSampler):
         n_begun = len(np.unique(seen.begun, axis=0)) if len(seen.y) < EARLY else EARLY
         if not n_begun and not keep and (default := self.space.defaults()) is not None:
             return default
-        if n_begun < self.n_startup_trials or len(seen.y) < FEWEST:
-            return self._sobol.propose(study, trial, keep)
+        nothing_measured = not (seen.doubt == 0).any()  # all were cut short, or still run
+        if n_begun < self.n_startup_trials or len(seen.y) < FEWEST or nothing_measured:
+            return self._start(study, trial, keep)
         kept = {
             j: each.write(keep[name]) for j, (name, each) in enumerate(self.columns.columns.items()) if name in keep
         }
@@ -91,6 +92,15 @@ class SpaceAutoSampler(SpaceSampler):
         if row is None:  # everything was tried, or nothing goes with what is kept
             return self._sobol.propose(study, trial, keep)
         return {**self.columns.read(row), **keep}
+
+    def _start(self, study: Study, trial: FrozenTrial, keep: Mapping[str, Any]) -> dict[str, Any]:
+        """Evenly spread; every second one as the priors say, so that a wrong one costs half of the start at most."""
+        point = self._sobol.propose(study, trial, keep)
+        believed = any(p.prior is not NO_DEFAULT for p in self.space.parameters.values())
+        if keep or not believed or ordinal(study, trial) % 2 == 0:
+            return point
+        drawn = self.space.from_unit(drawn_to_priors(self.space, self.space.to_unit(point)))
+        return drawn if self.space.is_feasible(drawn) else point
 
 
 class AutoSampler(BaseSampler):
@@ -121,6 +131,10 @@ class AutoSampler(BaseSampler):
         self.reseed_rng()
         self._found: tuple[object, Structure] | None = None  # both are functions of the trials
         self._known: tuple[Structure, SpaceAutoSampler] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For Ray Tune and others that save a sampler with `pickle`: without what is computed again from the trials."""
+        return {**self.__dict__, "_found": None, "_known": None}
 
     def reseed_rng(self) -> None:
         """Another seed, unless one was given: for processes that were forked."""
