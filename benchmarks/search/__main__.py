@@ -168,7 +168,7 @@ def _numbered(tree: Any, data: Path | None) -> Any:
     """With numbers for others' tables: the file is part of this project, and they are not, nor are their names."""
     theirs = dict.fromkeys([*problems.names(data), *problems.names(data, curves=True)])
     for name in (*problems.names(None), *problems.names(None, curves=True)):
-        del theirs[name]
+        theirs.pop(name, None)
     numbers = {name: f"table {i}" for i, name in enumerate(theirs, start=1)}
 
     def renamed(part: Any) -> Any:

@@ -13,8 +13,8 @@ import pytest
 from benchmarks.search import arms, curves, prior, problems, report_others, report_values, runs, scores, values
 from benchmarks.search.cache import Cache
 
-OURS = problems.names(None)
-CURVES = problems.names(None, curves=True)
+OURS = problems.groups(None)[problems.OWN]
+CURVES = problems.groups(None, curves=True)[problems.OWN]
 
 ASKED: list[int] = []  # seeds for which `counted` was made
 
@@ -272,7 +272,7 @@ def folder(tmp_path):
 
 
 def test_tables_of_others_are_read_from_their_folder(folder):
-    assert problems.names(folder) == [*OURS, "hill"]
+    assert problems.names(folder) == [*problems.names(None), "hill"]
     hill = problems.load("hill", folder)
     assert hill.space.conditional == {"x"}
     assert hill.regret({"kind": "steep", "x": 0.5, "n": 2}) == 0.5

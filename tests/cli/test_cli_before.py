@@ -130,7 +130,8 @@ def test_check_prints_the_very_commands(rltune, job):
 def test_check_as_json(rltune, job):
     shown = rltune("check", "study.yaml", "--json").json
     assert shown["plan"]["phases"] == {"baseline": 0, "search": 5, "final": 0, "claim": 0}
-    assert shown["parameters"]["lr"] == {"range": "0.01 to 0.8", "scale": "log", "default": None, "when": None}
+    lr = {"range": "0.01 to 0.8", "scale": "log", "default": None, "prior": None, "when": None}
+    assert shown["parameters"]["lr"] == lr
     assert len(shown["draws"]) == 5
     assert all(0.01 <= draw["params"]["lr"] <= 0.8 for draw in shown["draws"])
     assert shown["draws"] == rltune("check", "study.yaml", "--json").json["draws"]

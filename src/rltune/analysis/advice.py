@@ -271,9 +271,7 @@ def _stopping(records: Sequence[TrialRecord], early: EarlyRanks | None) -> Itera
             f"of two trials that ran to their end, the one that was ahead after a ninth of it ended ahead in only "
             f"{ahead(first)}, and {n_stopped} were stopped early"
         )
-        hint = (
-            "see whether `pruner: none` finds a better one; `pruner: forecast` stops less where this is so"
-        )
+        hint = "see whether `pruner: none` finds a better one; `pruner: forecast` stops less where this is so"
         yield Advice("early_values", None, message, hint)
     elif not n_stopped and early.n >= _ENOUGH and second is not None and second > _TELLING:
         message = (
