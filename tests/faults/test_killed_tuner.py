@@ -33,12 +33,12 @@ def side_by_side():
 
 # --- at random -------------------------------------------------------------------------------------------------------
 
-N_TRIALS = 30
-N_KILLS = 10  # a study; there are five
+N_TRIALS = 20
+N_KILLS = 6  # a study; there are three
 
 
 def test_killed_at_random_instants(tmp_path: Path, side_by_side: ThreadPoolExecutor) -> None:
-    cases = [Case(tmp_path / f"{kind}{seed}") for seed, kind in enumerate(["function"] * 4 + ["command"])]
+    cases = [Case(tmp_path / f"{kind}{seed}") for seed, kind in enumerate(["function", "function", "command"])]
     try:
         kills = sum(side_by_side.map(_kill_and_resume, cases, range(len(cases))))
     finally:
@@ -141,8 +141,8 @@ def test_killed_at_every_write(tmp_path: Path, side_by_side: ThreadPoolExecutor)
         return died
 
     writes = range(24)
-    died = list(side_by_side.map(killed_at, [*writes, *writes], [False] * 24 + [True] * 24))
-    assert sum(died) >= 36
+    died = list(side_by_side.map(killed_at, writes, [n % 2 == 1 for n in writes]))  # before it, or in its middle
+    assert sum(died) >= 18
     assert not died[23], "there are more writes than this test knows of"
 
 

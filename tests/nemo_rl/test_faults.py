@@ -220,15 +220,15 @@ class Kill:
     step: int | None
 
 
-@pytest.mark.parametrize("recipe", ["grpo_math_1B.yaml", "dpo.yaml on Megatron"])
 @pytest.mark.parametrize(
-    "kill",
+    ("recipe", "kill"),
     [
-        Kill("slow_step:0.6", None),
-        Kill("slow_step:0.8,deaf,orphan", 4),
-        Kill("lingers", 6),
+        ("grpo_math_1B.yaml", Kill("slow_step:0.6", None)),
+        ("grpo_math_1B.yaml", Kill("slow_step:0.8,deaf,orphan", 4)),
+        ("dpo.yaml on Megatron", Kill("slow_step:0.8,deaf,orphan", 4)),
+        ("dpo.yaml on Megatron", Kill("lingers", 6)),
     ],
-    ids=lambda kill: kill.switches,
+    ids=lambda given: getattr(given, "switches", given),
 )
 def test_a_killed_tuner(make: Any, recipe: str, kill: Kill) -> None:
     case = make()

@@ -167,14 +167,14 @@ def _fanova(
 def _ped_anova(
     points: Sequence[_Point], parameters: Mapping[str, Parameter], objective: Objective
 ) -> tuple[dict[str, float] | None, tuple[str, ...]]:
-    from optuna.importance import PedAnovaImportanceEvaluator
-
     if len(points) < FEWEST_PED_ANOVA:
         return None, (_too_few("PED-ANOVA", FEWEST_PED_ANOVA, len(points)),)
     n_active = {name: sum(name in point.params for point in points) for name in parameters}
     enough = {name: p for name, p in parameters.items() if n_active[name] >= FEWEST_PED_ANOVA}
     if not enough:
         return None, (f"PED-ANOVA: no parameter is active in {FEWEST_PED_ANOVA} configurations",)
+    from optuna.importance import PedAnovaImportanceEvaluator  # 0.5 s: scikit-learn, pandas
+
     shown = [
         _Point({n: enough[n].to_journal(v) for n, v in params.items() if n in enough}, value)
         for params, value, _ in points
