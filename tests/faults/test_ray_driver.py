@@ -52,9 +52,7 @@ class TestOnThisMachine:
         assert "Ray instance" in case.folder.ray_log.read_text()
         case.assert_nothing_lives(10.0)
 
-    @pytest.mark.parametrize(
-        ("number", "code"), [(signal.SIGTERM, PREEMPTED), (signal.SIGKILL, -9)]
-    )
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, PREEMPTED), (signal.SIGKILL, -9)])
     def test_ended_from_outside_it_leaves_nothing_and_goes_on(self, case: Case, number: int, code: int) -> None:
         case.write(n_trials=4, workers=2, steps=40, seconds=0.05, executor=on_ray())
         session = case.start()

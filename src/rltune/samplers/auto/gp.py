@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 from scipy.optimize import minimize
@@ -39,6 +40,8 @@ SCALE_MODE, SCALE_SD = 0.5, math.sqrt(3.0)
 SIGNAL_MODE, SIGNAL_SD = 1.0, 1.0
 NOISE_MODE, NOISE_SD = 0.2, 2.0
 STEPS = 40  # of the optimiser
+STEP = 0.1  # in theta, over which a gradient's change is taken
+DRAWN = 0.6  # of the standard deviations of theta's density is how far draws of it go
 
 
 def one_thread(function: Callable[P, T]) -> Callable[P, T]:
@@ -94,11 +97,46 @@ def fit(x: Array, y: Array, doubt: Array, is_choice: NDArray[np.bool_]) -> Array
     rows = pairs(x, is_choice)
     mean, _ = _prior(x.shape[1])
     starts = [np.append(mean[:-1], math.log(noise)) for noise in (0.02, 0.5)]
-    bounds = [(m - 6.0, m + 6.0) for m in mean[:-1]] + [(math.log(SMALLEST_NOISE), math.log(10.0))]
+    bounds = np.column_stack(_bounds(x.shape[1]))
     options = {"maxiter": STEPS, "ftol": 1e-5}
     ends = [minimize(loss, at, (rows, y, doubt), "L-BFGS-B", True, bounds=bounds, options=options) for at in starts]
     theta: Array = min(ends, key=lambda end: float(end.fun)).x
     return theta
+
+
+def _bounds(d: int) -> tuple[Array, Array]:
+    """The least and the greatest theta."""
+    mean, _ = _prior(d)
+    return np.append(mean[:-1] - 6.0, math.log(SMALLEST_NOISE)), np.append(mean[:-1] + 6.0, math.log(10.0))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is known of theta: its density, taken for a normal one around the highest place (Laplace's approximation).
+
+    Attributes:
+        best: The most probable one, shape (d + 2,).
+        spread: S, shape (d + 2, d + 2), with S S' the covariance: the inverse of minus the logarithm's curvature there.
+    """
+
+    best: Array
+    spread: Array
+
+    def draw(self, rng: Generator) -> Array:
+        """One that may be true as well, shape (d + 2,); `DRAWN` of the way, since the true density has short tails."""
+        low, high = _bounds(len(self.best) - 2)
+        return np.clip(self.best + DRAWN * self.spread @ rng.standard_normal(len(self.best)), low, high)
+
+
+def believe(x: Array, y: Array, doubt: Array, is_choice: NDArray[np.bool_]) -> Belief:
+    """As `fit`, and how sure that is."""
+    best, rows = fit(x, y, doubt, is_choice), pairs(x, is_choice)
+    up, down = best + STEP * np.eye(len(best)), best - STEP * np.eye(len(best))
+    changes = [loss(a, rows, y, doubt)[1] - loss(b, rows, y, doubt)[1] for a, b in zip(up, down, strict=True)]
+    curvature = np.array(changes) / (2 * STEP)
+    _, sd = _prior(x.shape[1])
+    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+    return Belief(best, vectors / np.sqrt(np.maximum(values, 1.0 / sd.max() ** 2)))  # never less sure than the prior
 
 
 @dataclass(frozen=True)
@@ -129,6 +167,18 @@ class Model:
     def noise(self) -> float:
         """Variance of one observation around the truth."""
         return math.exp(self.theta[-1])
+
+    def skill(self, y: Array) -> float:
+        """How much of the scatter of y (n,) it foresees, each from all others: 1 for all, 0 or less for nothing.
+
+        What it is set against is the mean of the others. Rasmussen and Williams 2006, eq. 5.12.
+        """
+        n = len(y)
+        inverse, _ = dpotri(self.factor[:n, :n], lower=1)
+        missed = self.alpha[:n] / np.diag(inverse)
+        missed_by_mean = (y - y.mean()) * (n / (n - 1))
+        total = float(missed_by_mean @ missed_by_mean)
+        return 1.0 - float(missed @ missed) / total if total > 0 else 0.0
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free value at rows x (m, d); each of shape (m,)."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rltune.samplers.auto.acquire import Acquisition, Limit
 from rltune.samplers.auto.climb import climb
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import Model, condition, fit, one_thread
+from rltune.samplers.auto.gp import Belief, Model, believe, condition, one_thread
 from rltune.samplers.auto.kernel import Array
 from rltune.samplers.auto.observed import Observed, Told
 from rltune.samplers.auto.transform import better_half_line, half_ranked
@@ -23,6 +23,8 @@ LARGEST = 200  # rows that the model looks at
 EARLY = 50  # trials within which one is repeated to see what noise there is
 FITS = 32  # that are remembered
 DOUBTFUL = 2.0  # standard deviations of all values: a forecast that is less sure says nothing at all
+BLIND = 0.2  # a model that foresees less of the scatter than this
+EVEN = 0.5  # leaves so many of the trials to an even spread
 PRIOR_TRIALS = 10.0  # what the prior says weighs a quarter after so many trials
 
 
@@ -37,13 +39,17 @@ class Search:
 
     columns: Columns
     log_prior: Callable[[Array], Array] | None = None
-    _fits: dict[bytes, Array] = field(default_factory=dict)  # a function of the rows and values alone
+    _fits: dict[bytes, Belief] = field(default_factory=dict)  # a function of the rows and values alone
 
     @one_thread
     def next(
         self, seen: Observed, rng: Generator, kept: Mapping[int, float], allowed: Callable[[Array], bool]
     ) -> Array | None:
-        """The most promising row, shape (d,); None where nothing is left that is allowed and new."""
+        """The most promising row, shape (d,).
+
+        None for one of an even spread: where nothing is left that is allowed and new, and now and then for as long as
+        the model foresees next to nothing. Where most of a space is one noisy floor, it would search there for ever.
+        """
         single = seen.y.shape[1] == 1
         y = seen.y[:, 0] if single else _scalarised(seen.y, rng)
         measured, begun = np.flatnonzero(seen.doubt == 0), seen.begun
@@ -55,7 +61,9 @@ class Search:
                 return best
         n = refitted_at(len(y))
         first = seen.first(n) if single else (seen.x[:n], y[:n], seen.doubt[:n])
-        chosen, model = self._model((seen.x, y, seen.doubt), first, seen.running, half_ranked)
+        chosen, model = self._model((seen.x, y, seen.doubt), first, seen.running, half_ranked, rng)
+        if model.skill(half_ranked(y[chosen])) < BLIND and rng.random() < EVEN:
+            return None
         x, feasible = seen.x[chosen], seen.feasible[chosen]
         mean, _ = model.predict(x)
         best_mean = float(mean[feasible].min()) if feasible.any() else None
@@ -94,21 +102,27 @@ class Search:
         return Limit(self._model((x, y, sure), (x[:n], y[:n], sure[:n]), running, np.asarray)[1], 0.0)
 
     def _model(
-        self, seen: Told, first: Told, running: Array, transform: Callable[[Array], Array]
+        self,
+        seen: Told,
+        first: Told,
+        running: Array,
+        transform: Callable[[Array], Array],
+        rng: Generator | None = None,
     ) -> tuple[NDArray[np.intp], Model]:
         """Of some of the rows that were seen, and which they are.
 
         Its theta is fitted to the first rows, whose number grows in steps of a tenth, as they looked when there were no
-        more: a fit costs more than a suggestion.
+        more: a fit costs more than a suggestion. With `rng` it is one of those that the values leave possible: the most
+        probable one alone is too sure of itself, and where it is wrong it would stay so.
         """
         x, y, doubt = seen
         chosen = choose_rows(x, y)
         shown, variance = _shown(y[chosen], doubt[chosen], transform)
-        return chosen, condition(
-            x[chosen], shown, variance, running, self.columns.is_choice, self._theta(first, transform)
-        )
+        belief = self._belief(first, transform)
+        theta = belief.best if rng is None else belief.draw(rng)
+        return chosen, condition(x[chosen], shown, variance, running, self.columns.is_choice, theta)
 
-    def _theta(self, first: Told, transform: Callable[[Array], Array]) -> Array:
+    def _belief(self, first: Told, transform: Callable[[Array], Array]) -> Belief:
         x, y, doubt = first
         chosen = choose_rows(x, y)
         x, (y, variance) = x[chosen], _shown(y[chosen], doubt[chosen], transform)
@@ -116,7 +130,7 @@ class Search:
         if key not in self._fits:
             if len(self._fits) >= FITS:
                 self._fits.clear()
-            self._fits[key] = fit(x, y, variance, self.columns.is_choice)
+            self._fits[key] = believe(x, y, variance, self.columns.is_choice)
         return self._fits[key]
 
 
