@@ -1,7 +1,7 @@
 """Problems of our own, in the likeness of RL post-training: noise, cliffs, conditions, mixed kinds, curves that cross.
 
-Each is a bowl around a configuration that is named here, so the best is known exactly: its loss is 0. From far away
-the bowl looks flat, since a policy that learns nothing cannot get worse.
+Each is a bowl around a configuration that is named here, so the best is known exactly. From far away the bowl looks
+flat, since a policy that learns nothing cannot get worse.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class Landscape:
 
     Attributes:
         space: As a study file says it.
-        optimum: Where the loss is 0.
+        optimum: Where the loss is least: 0, or `stuck`.
         weights: By parameter: how steep the bowl is; the distance is taken in the unit cube.
         valleys: Directions, as weights by parameter: the squared distance along each counts besides.
         offsets: What a choice costs that is not the best, by parameter and choice.
         heat: A direction; noise grows along it, beyond `cliff` training becomes unstable, and further on it diverges.
         cliff: Infinity where there is none.
         noise: Standard deviation of one evaluation.
+        stuck: How likely a training is to learn nothing: its loss is 1 then.
     """
 
     space: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Landscape:
     heat: Mapping[str, float] = field(default_factory=dict)
     cliff: float = math.inf
     noise: float = 0.0
+    stuck: float = 0.0
 
     @functools.cached_property
     def searched(self) -> SearchSpace:
@@ -76,14 +78,17 @@ class Landscape:
         over = self.beyond(params)
         if over > 0.25:
             return DIVERGED
-        return loss + (0.3 + over if over > 0 else 0.0)
+        return self.stuck + (1 - self.stuck) * (loss + (0.3 + over if over > 0 else 0.0))
 
     def observe(self, params: Params, rng: Generator) -> float:
         noise = self.noise * rng.standard_normal()  # drawn in any case, so that all arms see the same stream
         if self.heat:
             noise *= 1 + 2 * max(0.0, 1 + 5 * self.beyond(params))
+        is_stuck = self.stuck > rng.random() if self.stuck else False
         loss = self.true(params)
-        return math.nan if loss == DIVERGED else loss + noise
+        if loss == DIVERGED:
+            return math.nan
+        return noise + (1.0 if is_stuck else (loss - self.stuck) / (1 - self.stuck))
 
 
 def _along(direction: Mapping[str, float], away: Mapping[str, float]) -> float:
@@ -179,11 +184,39 @@ _MIXED = Landscape(
     noise=0.03,
 )
 
+_FLOOR = Landscape(
+    {
+        "lr": _log(1e-6, 1e-1),
+        "gamma": {"type": "float", "min": 0.8, "max": 0.9999},
+        "clip": {"type": "float", "min": 0.05, "max": 0.5},
+    },
+    {"lr": 1e-3, "gamma": 0.97, "clip": 0.2},
+    {"lr": 40.0, "gamma": 12.0, "clip": 1.0},
+    ({"lr": 4.0, "gamma": 3.0},),
+    noise=0.15,
+)
+
+_STUCK = Landscape(
+    {
+        "lr": _log(1e-6, 1e-1),
+        "entropy": _log(1e-5, 1e-1),
+        "batch": {"type": "int", "min": 16, "max": 1024, "log": True},
+        "epochs": {"type": "int", "min": 1, "max": 10},
+    },
+    {"lr": 4e-4, "entropy": 3e-3, "batch": 256, "epochs": 4},
+    {"lr": 15.0, "entropy": 4.0, "batch": 1.0, "epochs": 1.0},
+    ({"lr": 2.0, "batch": -2.0},),
+    noise=0.05,
+    stuck=0.3,
+)
+
 VALUES: Mapping[str, Landscape] = {
     "smooth": _SMOOTH,
     "cliff": _CLIFF,
     "conditional": _CONDITIONAL,
     "mixed": _MIXED,
+    "floor": _FLOOR,
+    "stuck": _STUCK,
 }
 
 CURVES: Mapping[str, Landscape] = {
@@ -208,7 +241,7 @@ def load(name: str) -> Problem:
         space=space,
         observe=landscape.observe,
         true=true,
-        best=0.0,
+        best=true(landscape.optimum),
         reference=reference,
         median=median,
         n_steps=N_STEPS if shape else 0,

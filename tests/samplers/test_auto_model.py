@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from rltune.samplers.auto.acquire import log_improvement
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import condition, fit, loss
+from rltune.samplers.auto.gp import DRAWN, SCALE_SD, believe, condition, fit, loss
 from rltune.samplers.auto.kernel import pairs
 from rltune.samplers.auto.recommend import beliefs, recommend
 from rltune.samplers.auto.transform import half_ranked
@@ -67,6 +67,39 @@ def test_the_model_agrees_with_the_textbook() -> None:
     cross = k(at, seen)
     np.testing.assert_allclose(mean, cross @ np.linalg.solve(cov, y[4:]), rtol=1e-6)
     np.testing.assert_allclose(sd**2, np.diag(k(at, at) - cross @ np.linalg.solve(cov, cross.T)), rtol=1e-6)
+
+
+def test_its_skill_is_that_of_leaving_each_value_out() -> None:
+    columns, x = rows(12)
+    y = np.sin(3.0 * x[:, 0]) + 0.1 * np.random.default_rng(1).standard_normal(12)
+    theta, exact, running = fit(x, y, np.zeros(12), columns.is_choice), np.zeros(11), x[:2] * 0.9
+
+    def foreseen(i: int) -> float:
+        others = np.delete(x, i, axis=0), np.delete(y, i)
+        model = condition(*others, exact, running, columns.is_choice, theta)
+        return float(model.predict(x[[i]])[0][0])
+
+    missed = [y[i] - foreseen(i) for i in range(12)]
+    missed_by_mean = [y[i] - np.delete(y, i).mean() for i in range(12)]
+    model = condition(x, y, np.zeros(12), running, columns.is_choice, theta)
+    assert model.skill(y) == pytest.approx(1 - np.dot(missed, missed) / np.dot(missed_by_mean, missed_by_mean))
+    assert model.skill(y) > 0.3
+    assert condition(x, 0 * y, np.zeros(12), running, columns.is_choice, theta).skill(0 * y) == 0
+
+
+def test_many_values_leave_little_doubt_of_theta() -> None:
+    """What they say nothing about stays as it was: here, the length-scale of a choice that never differs."""
+
+    def doubt(n: int) -> Any:
+        x = np.column_stack([np.random.default_rng(0).random(n), np.zeros(n)])
+        y = np.sin(9.0 * x[:, 0]) + 0.1 * np.random.default_rng(1).standard_normal(n)
+        belief = believe(x, y, np.zeros(n), np.array([False, True]))
+        draws = [belief.draw(np.random.default_rng(i)) - belief.best for i in range(400)]
+        return np.std(draws, axis=0)
+
+    few, many = doubt(6), doubt(100)
+    assert (many[[0, 3]] < [0.4 * few[0], 0.3 * few[3]]).all()  # of what differs, and of the noise
+    np.testing.assert_allclose([few[1], many[1]], DRAWN * SCALE_SD, rtol=0.15)
 
 
 def test_what_runs_takes_away_doubt_and_leaves_the_mean() -> None:

@@ -63,6 +63,14 @@ def test_it_beats_random_search_on_a_noisy_bowl() -> None:
     assert np.mean(regrets("auto")) < 0.3 * np.mean(regrets("random"))
 
 
+def test_on_mere_noise_it_does_not_stay_in_the_corners() -> None:
+    """Where a model foresees nothing, what it is most unsure of are the corners, for ever."""
+    space, noise = SearchSpace.from_mapping(dict.fromkeys("abc", ("float", 0.0, 1.0))), np.random.default_rng(1)
+    study = search(space, 60, lambda _: noise.standard_normal(), seed=1)
+    late = np.array([list(trial.params.values()) for trial in study.trials[20:]])
+    assert (np.abs(late - 0.5) < 0.4).all(axis=1).mean() > 0.1  # which is half of the space
+
+
 def bowl(params: Any) -> float:
     return float((params["x"] - 0.7) ** 2 + (params["y"] - 0.2) ** 2)
 
