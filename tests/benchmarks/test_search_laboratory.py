@@ -221,6 +221,16 @@ def test_every_stopper_comes_with_its_own_search_without():
     assert planned == {"tpe/asha", "tpe/none", "random/none"}
 
 
+@pytest.mark.parametrize("name", ["mixed", "floor", "stuck"])
+def test_what_is_observed_is_the_truth_on_average(name):
+    problem, rng = problems.load(name, None), np.random.default_rng(0)
+    for params in (problem.optimum, problem.space.sample(rng)):
+        seen = [problem.observe(params, rng) for _ in range(4000)]
+        assert np.mean(seen) == pytest.approx(problem.true(params), abs=0.03)
+    assert problem.regret(problem.optimum) == 0
+    assert min(problem.regret(problem.space.sample(rng)) for _ in range(200)) > 0
+
+
 @pytest.mark.parametrize(("kind", "share"), [("good", 0.05), ("misleading", 0.99)])
 def test_a_prior_has_the_optimum_where_it_says(kind, share):
     problem = problems.load("smooth", None)
