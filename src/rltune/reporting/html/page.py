@@ -44,7 +44,9 @@ def page(report: Report) -> str:
         methods={name: shares for name, shares in _methods(report.importance) if shares is not None},
         short=w.short_names(axis.parameter for axis in report.axes),
         place=_place,
-        early_ranks=list(zip(SHARES, report.early.taus, strict=True)) if report.early else [],
+        early_ranks=[(s, t) for s, t in zip(SHARES, report.early.taus, strict=True) if t is not None]
+        if report.early
+        else [],
         overrides=list(overrides(report.recommended.params)) if report.recommended else [],
         island=_island(report),
         style=_text("style.css"),
