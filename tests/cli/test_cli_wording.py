@@ -47,6 +47,7 @@ def test_plus_minus(mean, spread, text):
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (5.4e-7, "0 s"),
         (0.0243, "0.024 s"),
         (6.13, "6.1 s"),
         (51.2, "51 s"),

@@ -98,6 +98,8 @@ def duration(seconds: float | None) -> str:
     """`0.4 s`, `51 s`, `2 min 51 s`, `3 h 12 min`, `2 d 4 h`."""
     if seconds is None:
         return MISSING
+    if seconds < 5e-5:
+        return "0 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
     whole = round(seconds)
