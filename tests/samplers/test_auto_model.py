@@ -79,12 +79,15 @@ def test_its_skill_is_that_of_leaving_each_value_out() -> None:
         model = condition(*others, exact, running, columns.is_choice, theta)
         return float(model.predict(x[[i]])[0][0])
 
-    missed = [y[i] - foreseen(i) for i in range(12)]
-    missed_by_mean = [y[i] - np.delete(y, i).mean() for i in range(12)]
-    model = condition(x, y, np.zeros(12), running, columns.is_choice, theta)
-    assert model.skill(y) == pytest.approx(1 - np.dot(missed, missed) / np.dot(missed_by_mean, missed_by_mean))
-    assert model.skill(y) > 0.3
-    assert condition(x, 0 * y, np.zeros(12), running, columns.is_choice, theta).skill(0 * y) == 0
+    model, everyone = condition(x, y, np.zeros(12), running, columns.is_choice, theta), np.arange(12)
+    for counted in (everyone, everyone[:8]):
+        missed = [y[i] - foreseen(i) for i in counted]
+        missed_by_mean = [y[i] - np.delete(y[counted], i).mean() for i in counted]
+        skill = 1 - np.dot(missed, missed) / np.dot(missed_by_mean, missed_by_mean)
+        assert model.skill(y, np.isin(everyone, counted)) == pytest.approx(skill)
+        assert skill > 0.3
+    flat = condition(x, 0 * y, np.zeros(12), running, columns.is_choice, theta)
+    assert flat.skill(0 * y, everyone >= 0) == 0
 
 
 def test_many_values_leave_little_doubt_of_theta() -> None:

@@ -168,15 +168,18 @@ class Model:
         """Variance of one observation around the truth."""
         return math.exp(self.theta[-1])
 
-    def skill(self, y: Array) -> float:
+    def skill(self, y: Array, counted: NDArray[np.bool_]) -> float:
         """How much of the scatter of y (n,) it foresees, each from all others: 1 for all, 0 or less for nothing.
 
-        What it is set against is the mean of the others. Rasmussen and Williams 2006, eq. 5.12.
+        Only those that are `counted` (n,) are asked for. What it is set against is their mean without that one.
+        Rasmussen and Williams 2006, eq. 5.12.
         """
-        n = len(y)
+        n, m = len(y), np.count_nonzero(counted)
+        if m < 2:
+            return 0.0
         inverse, _ = dpotri(self.factor[:n, :n], lower=1)
-        missed = self.alpha[:n] / np.diag(inverse)
-        missed_by_mean = (y - y.mean()) * (n / (n - 1))
+        missed = (self.alpha[:n] / np.diag(inverse))[counted]
+        missed_by_mean = (y[counted] - y[counted].mean()) * (m / (m - 1))
         total = float(missed_by_mean @ missed_by_mean)
         return 1.0 - float(missed @ missed) / total if total > 0 else 0.0
 

@@ -23,7 +23,7 @@ LARGEST = 200  # rows that the model looks at
 EARLY = 50  # trials within which one is repeated to see what noise there is
 FITS = 32  # that are remembered
 DOUBTFUL = 2.0  # standard deviations of all values: a forecast that is less sure says nothing at all
-JUDGED = 12  # values from which on a model is doubted; fewer say nothing for or against it
+JUDGED = 12  # measured values from which on a model is doubted; fewer say nothing for or against it
 BLIND = 0.2  # a model that foresees less of the scatter than this
 EVEN = 0.5  # leaves so many of the trials to an even spread
 PRIOR_TRIALS = 10.0  # what the prior says weighs a quarter after so many trials
@@ -62,11 +62,11 @@ class Search:
                 return best
         n = refitted_at(len(y))
         first = seen.first(n) if single else (seen.x[:n], y[:n], seen.doubt[:n])
-        is_doubted = len(y) >= JUDGED
+        is_doubted = np.count_nonzero(seen.doubt == 0) >= JUDGED
         chosen, model = self._model(
             (seen.x, y, seen.doubt), first, seen.running, half_ranked, rng if is_doubted else None
         )
-        if is_doubted and model.skill(half_ranked(y[chosen])) < BLIND and rng.random() < EVEN:
+        if is_doubted and model.skill(half_ranked(y[chosen]), seen.doubt[chosen] == 0) < BLIND and rng.random() < EVEN:
             return None
         x, feasible = seen.x[chosen], seen.feasible[chosen]
         mean, _ = model.predict(x)
