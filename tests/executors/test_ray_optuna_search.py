@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 @pytest.fixture
 def connected() -> Iterator[None]:
     with running_cluster(num_cpus=2) as cluster:
-        ray.init(address=cluster.address, include_dashboard=False)
+        python = {"py_executable": shlex.quote(sys.executable)}  # Ray would start no worker where a space is in its path
+        ray.init(address=cluster.address, include_dashboard=False, runtime_env=python)
         try:
             yield
         finally:
