@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 @pytest.fixture
 def connected() -> Iterator[None]:
     with running_cluster(num_cpus=2) as cluster:
-        python = {"py_executable": shlex.quote(sys.executable)}  # Ray would start no worker where a space is in its path
+        python = {"py_executable": shlex.quote(sys.executable)}  # a space in it is no obstacle then
         ray.init(address=cluster.address, include_dashboard=False, runtime_env=python)
         try:
             yield
