@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
-JOBS := $(shell expr 1 + $$(nproc))  # a third of the time, tests wait for processes that they have started
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
@@ -29,10 +28,10 @@ demo: $(VENV)/.base  ## tune the shipped GRPO job on this machine: about 3 minut
 	$(PY) -m rltune demo
 
 test: $(VENV)/.dev check  ## every test
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -n auto --dist loadgroup
 
 test-quick: $(VENV)/.dev  ## the tests that take under a few seconds each
-	$(PY) -m pytest -m "not slow" -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -m "not slow" -n auto --dist loadgroup
 
 test-trl: $(VENV)/.dev  ## install TRL and tune its GRPOTrainer: about five minutes on 2 cores
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[trl]'
