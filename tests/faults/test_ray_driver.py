@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 START_SECONDS = 60.0
 """Ray starts within this, also where this machine does other work."""
 
-PREEMPTED = 75
+INTERRUPTED, PREEMPTED = 130, 75
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +68,18 @@ class TestOnThisMachine:
 
 
 class TestOnACluster:
-    @pytest.mark.parametrize(("number", "cause"), [(signal.SIGINT, Cause.INTERRUPTED), (signal.SIGKILL, Cause.LOST)])
+    @pytest.mark.parametrize(
+        ("number", "code", "cause"),
+        [(signal.SIGINT, INTERRUPTED, Cause.INTERRUPTED), (signal.SIGKILL, -9, Cause.LOST)],
+    )
     def test_it_ends_what_it_left_there_and_goes_on(
-        self, case: Case, cluster: Cluster, number: int, cause: Cause
+        self, case: Case, cluster: Cluster, number: int, code: int, cause: Cause
     ) -> None:
         case.write(n_trials=6, steps=40, seconds=0.05, executor=on_ray(workers=2, address=cluster.address))
         session = case.start()
         case.wait_for_trials(3, seconds=START_SECONDS)
         session.send(number)
-        session.end()
+        assert session.end().code == code
         wait_for(lambda: not living(case), 15.0, "the end of the trials")
         assert case.run(seconds=START_SECONDS).code == 0
         assert_sound(case)

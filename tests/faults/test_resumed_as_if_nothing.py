@@ -41,7 +41,7 @@ N_TRIALS = 16
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_same_suggestions(tmp_path: Path, name: str) -> None:
-    ends = [(signal.SIGKILL, 4), (signal.SIGTERM, 3), (signal.SIGKILL, 4)]
+    ends = [(signal.SIGKILL, 4), (signal.SIGTERM, 3), (signal.SIGINT, 4)]
     with ThreadPoolExecutor(2) as pool:
         straight = pool.submit(_suggestions, Case(tmp_path / "straight"), name, [])
         ended = pool.submit(_suggestions, Case(tmp_path / "ended"), name, ends)

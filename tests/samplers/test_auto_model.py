@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from rltune.samplers.auto.acquire import log_improvement
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import DRAWN, SCALE_SD, believe, condition, fit, loss
+from rltune.samplers.auto.gp import DRAWN, SCALE_SD, Posterior, condition, fit, loss
 from rltune.samplers.auto.kernel import pairs
 from rltune.samplers.auto.recommend import beliefs, recommend
 from rltune.samplers.auto.transform import half_ranked
@@ -96,8 +96,9 @@ def test_many_values_leave_little_doubt_of_theta() -> None:
     def doubt(n: int) -> Any:
         x = np.column_stack([np.random.default_rng(0).random(n), np.zeros(n)])
         y = np.sin(9.0 * x[:, 0]) + 0.1 * np.random.default_rng(1).standard_normal(n)
-        belief = believe(x, y, np.zeros(n), np.array([False, True]))
-        draws = [belief.draw(np.random.default_rng(i)) - belief.best for i in range(400)]
+        told = x, y, np.zeros(n), np.array([False, True])
+        posterior = Posterior(fit(*told), *told)
+        draws = [posterior.draw(np.random.default_rng(i)) - posterior.best for i in range(400)]
         return np.std(draws, axis=0)
 
     few, many = doubt(6), doubt(100)

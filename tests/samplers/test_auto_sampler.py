@@ -71,6 +71,14 @@ def test_on_mere_noise_it_does_not_stay_in_the_corners() -> None:
     assert (np.abs(late - 0.5) < 0.4).all(axis=1).mean() > 0.1  # which is half of the space
 
 
+def test_from_twelve_values_on_the_model_is_one_of_several_that_may_be_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = [trial.params for trial in search(SQUARE, 20, bowl).trials]
+    monkeypatch.setattr("rltune.samplers.auto.gp.DRAWN", 0.0)
+    most_probable = [trial.params for trial in search(SQUARE, 20, bowl).trials]
+    assert drawn[:12] == most_probable[:12]
+    assert drawn[12] != most_probable[12]
+
+
 def bowl(params: Any) -> float:
     return float((params["x"] - 0.7) ** 2 + (params["y"] - 0.2) ** 2)
 

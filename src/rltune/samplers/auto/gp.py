@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -111,32 +112,35 @@ def _bounds(d: int) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What is known of theta: its density, taken for a normal one around the highest place (Laplace's approximation).
+class Posterior:
+    """What values say of theta: its density, taken for a normal one around its peak (Laplace's approximation).
 
     Attributes:
-        best: The most probable one, shape (d + 2,).
-        spread: S, shape (d + 2, d + 2), with S S' the covariance: the inverse of minus the logarithm's curvature there.
+        best: The peak, shape (d + 2,), by `fit`.
+        x, y, doubt, is_choice: What it was fitted to.
     """
 
     best: Array
-    spread: Array
+    x: Array
+    y: Array
+    doubt: Array
+    is_choice: NDArray[np.bool_]
+
+    @cached_property
+    def spread(self) -> Array:
+        """S, shape (d + 2, d + 2), with S S' the covariance: minus the inverse of the logarithm's curvature there."""
+        rows, steps = pairs(self.x, self.is_choice), STEP * np.eye(len(self.best))
+        slopes = [[loss(self.best + side * step, rows, self.y, self.doubt)[1] for side in (1, -1)] for step in steps]
+        curvature = np.array([up - down for up, down in slopes]) / (2 * STEP)
+        _, sd = _prior(self.x.shape[1])
+        values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+        spread: Array = vectors / np.sqrt(np.maximum(values, 1.0 / sd.max() ** 2))  # never wider than the widest prior
+        return spread
 
     def draw(self, rng: Generator) -> Array:
         """One that may be true as well, shape (d + 2,); `DRAWN` of the way, since the true density has short tails."""
         low, high = _bounds(len(self.best) - 2)
         return np.clip(self.best + DRAWN * self.spread @ rng.standard_normal(len(self.best)), low, high)
-
-
-def believe(x: Array, y: Array, doubt: Array, is_choice: NDArray[np.bool_]) -> Belief:
-    """As `fit`, and how sure that is."""
-    best, rows = fit(x, y, doubt, is_choice), pairs(x, is_choice)
-    up, down = best + STEP * np.eye(len(best)), best - STEP * np.eye(len(best))
-    changes = [loss(a, rows, y, doubt)[1] - loss(b, rows, y, doubt)[1] for a, b in zip(up, down, strict=True)]
-    curvature = np.array(changes) / (2 * STEP)
-    _, sd = _prior(x.shape[1])
-    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
-    return Belief(best, vectors / np.sqrt(np.maximum(values, 1.0 / sd.max() ** 2)))  # never less sure than the prior
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rltune.samplers.auto.acquire import Acquisition, Limit
 from rltune.samplers.auto.climb import climb
 from rltune.samplers.auto.encode import Columns
-from rltune.samplers.auto.gp import Belief, Model, believe, condition, one_thread
+from rltune.samplers.auto.gp import Model, Posterior, condition, fit, one_thread
 from rltune.samplers.auto.kernel import Array
 from rltune.samplers.auto.observed import Observed, Told
 from rltune.samplers.auto.transform import better_half_line, half_ranked
@@ -40,7 +40,7 @@ class Search:
 
     columns: Columns
     log_prior: Callable[[Array], Array] | None = None
-    _fits: dict[bytes, Belief] = field(default_factory=dict)  # a function of the rows and values alone
+    _fits: dict[bytes, Posterior] = field(default_factory=dict)  # a function of the rows and values alone
 
     @one_thread
     def next(
@@ -62,7 +62,7 @@ class Search:
                 return best
         n = refitted_at(len(y))
         first = seen.first(n) if single else (seen.x[:n], y[:n], seen.doubt[:n])
-        is_doubted = np.count_nonzero(seen.doubt == 0) >= JUDGED
+        is_doubted = len(measured) >= JUDGED
         chosen, model = self._model(
             (seen.x, y, seen.doubt), first, seen.running, half_ranked, rng if is_doubted else None
         )
@@ -122,11 +122,11 @@ class Search:
         x, y, doubt = seen
         chosen = choose_rows(x, y)
         shown, variance = _shown(y[chosen], doubt[chosen], transform)
-        belief = self._belief(first, transform)
-        theta = belief.best if rng is None else belief.draw(rng)
+        posterior = self._posterior(first, transform)
+        theta = posterior.best if rng is None else posterior.draw(rng)
         return chosen, condition(x[chosen], shown, variance, running, self.columns.is_choice, theta)
 
-    def _belief(self, first: Told, transform: Callable[[Array], Array]) -> Belief:
+    def _posterior(self, first: Told, transform: Callable[[Array], Array]) -> Posterior:
         x, y, doubt = first
         chosen = choose_rows(x, y)
         x, (y, variance) = x[chosen], _shown(y[chosen], doubt[chosen], transform)
@@ -134,7 +134,8 @@ class Search:
         if key not in self._fits:
             if len(self._fits) >= FITS:
                 self._fits.clear()
-            self._fits[key] = believe(x, y, variance, self.columns.is_choice)
+            told = (x, y, variance, self.columns.is_choice)
+            self._fits[key] = Posterior(fit(*told), *told)
         return self._fits[key]
 
 
